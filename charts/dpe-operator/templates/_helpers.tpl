@@ -1,0 +1,103 @@
+{{/* SPDX-License-Identifier: Apache-2.0 */}}
+
+{{- define "dpe.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* One name for everything: the release's, unless it lacks the chart's (release "radio" gives radio-dpe-operator). */}}
+{{- define "dpe.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains (include "dpe.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "dpe.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Cluster-wide objects carry the namespace too: two releases of one name may live in two namespaces. */}}
+{{- define "dpe.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "dpe.fullname" .) -}}
+{{- end -}}
+
+{{- define "dpe.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "dpe.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{/* For the objects' own metadata only: versions inside a pod template would restart pods for nothing. */}}
+{{- define "dpe.labels" -}}
+app.kubernetes.io/name: {{ include "dpe.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "dpe.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "dpe.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Full name of an image; call with (dict "root" $ "key" "operator"). */}}
+{{- define "dpe.image" -}}
+{{- $image := index .root.Values.image .key -}}
+{{- $known := .root.Files.Get "files/image-tags.yaml" | fromYaml -}}
+{{- $tag := default (index $known $image.name | default "") $image.tag -}}
+{{- if not $tag -}}
+{{- fail (printf "no tag is known for image %s: set image.%s.tag, or run 'make generate' in a checkout, which writes files/image-tags.yaml" $image.name .key) -}}
+{{- end -}}
+{{- printf "%s/%s:%s" (trimSuffix "/" .root.Values.image.registry) $image.name $tag -}}
+{{- end -}}
+
+{{- define "dpe.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The namespaces that get a Role, as JSON: none in the mode of all namespaces. */}}
+{{- define "dpe.namespaces" -}}
+{{- if .Values.watch.allNamespaces -}}
+{{- if .Values.watch.namespaces -}}
+{{- fail "watch.allNamespaces and watch.namespaces exclude each other: empty the list, or set watch.allNamespaces to false" -}}
+{{- end -}}
+[]
+{{- else -}}
+{{- .Values.watch.namespaces | default (list .Release.Namespace) | uniq | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Security of every pod of this chart: as the Pod Security Standard "restricted" wants it. */}}
+{{- define "dpe.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "dpe.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* The API token, mounted only where a pod uses it. */}}
+{{- define "dpe.tokenVolume" -}}
+name: api-token
+projected:
+  defaultMode: 0440
+  sources:
+    - serviceAccountToken: {path: token, expirationSeconds: 3607}
+    - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+    - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+{{- end -}}
+
+{{- define "dpe.tokenMount" -}}
+{name: api-token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+{{- end -}}

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured: scenarios, subjects, and how many runs of each are the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+# Before anything is broken: what clients see when nothing happens. The same in all runs.
+UNDISTURBED_SECONDS = 4
+DATABASE_FROZEN_SECONDS = 20
+API_DOWN_SECONDS = 60
+LOSS_SECONDS = 150
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A fault, and how many seconds clients are watched after it: `others_seconds` with baselines.
+
+    `level`: pod, node or api; it says how many runs are the plan. `needs`: what a subject must have
+    for it. `about`: what is hit: servers, singletons or farms. Of the last two it is how long a run
+    waits at most for somebody else to go on.
+    """
+
+    name: str
+    text: str
+    level: str
+    seconds: int
+    others_seconds: int
+    needs: str = ""
+    about: str = "servers"
+
+    @property
+    def loses_node(self) -> bool:
+        """Whether a whole machine is gone, and its node port with it."""
+        return self.name.endswith("-node-cut")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A way to run DPE; `ours` or a baseline. `has`: balancer, switch, lease, profiles.
+
+    `does`: which of servers, singletons and farms are measured with it.
+    """
+
+    name: str
+    text: str
+    ours: bool
+    has: frozenset[str]
+    does: frozenset[str] = frozenset({"servers"})
+
+
+# Kubernetes takes 50 s to notice a lost node and its probes 30 s for a pod that hangs: the others
+# are watched for longer, or their gaps would not be over. Ours: several times the gaps that were
+# seen; the fault itself comes up to 2.5 s after the undisturbed part.
+SCENARIOS = {
+    one.name: one
+    for one in (
+        Scenario("server-crash", "the active server's process is killed", "pod", 8, 40),
+        Scenario("server-hang", "the active server is stopped (SIGSTOP)", "pod", 10, 80),
+        Scenario("server-node-cut", "the active server's node is cut off", "node", 14, 100),
+        Scenario(
+            "balancer-delete", "the routed balancer's pod is deleted", "pod", 8, 40, "balancer"
+        ),
+        # a control: no client uses it, so what is seen is what a new pod costs on this machine
+        Scenario(
+            "standby-balancer-delete",
+            "the standby balancer's pod is deleted; no client uses it, so a gap is what the making"
+            " of a pod costs on this machine",
+            "pod", 8, 8, "switch",
+        ),
+        Scenario("balancer-kill", "the routed HAProxy is killed", "pod", 8, 40, "balancer"),
+        Scenario(
+            "balancer-node-cut", "the routed balancer's node is cut off", "node", 14, 100,
+            "balancer",
+        ),
+        Scenario(
+            "balancer-and-server-node-cut", "the node with both is cut off", "node", 16, 100,
+            "balancer",
+        ),
+        Scenario("planned-switch", "the other server is made active", "pod", 8, 14, "switch"),
+        Scenario("drain", "the active server's node is drained", "node", 40, 60),
+        Scenario("rolling-update", "both servers get a new pod template", "pod", 100, 100),
+        Scenario(
+            "packet-loss", f"1 % of the packets to the active server are lost for {LOSS_SECONDS} s",
+            "node", LOSS_SECONDS + 10, LOSS_SECONDS + 10,
+        ),
+        Scenario(
+            "database-freeze", f"the core database stands still for {DATABASE_FROZEN_SECONDS} s",
+            "pod", DATABASE_FROZEN_SECONDS + 10, DATABASE_FROZEN_SECONDS + 40,
+        ),
+        Scenario(
+            "api-outage",
+            f"the API server is down for {API_DOWN_SECONDS} s; after a third of it the active"
+            " server's process is killed",
+            "api", API_DOWN_SECONDS + 30, API_DOWN_SECONDS + 60,
+        ),
+        Scenario("singleton-crash", "the command of the one that acts is killed", "pod", 40, 120,
+                 about="singletons"),
+        Scenario("singleton-delete", "the pod of the one that acts is deleted", "pod", 40, 120,
+                 about="singletons"),
+        Scenario("singleton-node-cut", "the node of the one that acts is cut off", "node", 60, 450,
+                 about="singletons"),
+        Scenario("singleton-node-cut-fast", "the same with the timings Fast", "node", 40, 40,
+                 "profiles", about="singletons"),
+        Scenario("singleton-frozen", "the node of the one that acts stands still until another"
+                 " acts, and goes on then", "node", 60, 60, "lease", about="singletons"),
+        Scenario("farm-node-cut", "a node with a third of a farm's processors is cut off", "node",
+                 180, 480, about="farms"),
+    )
+}  # fmt: skip
+
+SUBJECTS = {
+    one.name: one
+    for one in (
+        Subject(
+            "dpe-operator", "this operator, default settings, TLS mode Passthrough", True,
+            frozenset({"balancer", "switch", "lease", "profiles"}),
+            frozenset({"servers", "singletons", "farms"}),
+        ),
+        Subject(
+            "dpe-operator-terminate", "this operator, default settings, TLS mode Terminate", True,
+            frozenset({"balancer", "switch"}),
+        ),
+        Subject(
+            "deployment", "a Deployment of two servers behind a Service, both active", False,
+            frozenset(), frozenset({"servers", "singletons", "farms"}),
+        ),
+        Subject(
+            "haproxy-default",
+            "two HAProxy pods with default check timings behind an ordinary Service", False,
+            frozenset({"balancer"}),
+        ),
+        Subject(
+            "client-go", "two candidates under client-go's leader election, default timings", False,
+            frozenset({"lease"}), frozenset({"singletons"}),
+        ),
+    )
+}  # fmt: skip
+
+RUNS = {"pod": 30, "node": 10, "api": 3}
+OTHERS_RUNS = {"pod": 10, "node": 3, "api": 3}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of the plan: `runs` of a scenario with a subject."""
+
+    scenario: Scenario
+    subject: Subject
+    runs: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """How its runs are found again."""
+        return self.scenario.name, self.subject.name
+
+    @property
+    def load_seconds(self) -> int:
+        """How long clients send in one run."""
+        own = self.subject.ours
+        after = self.scenario.seconds if own else self.scenario.others_seconds
+        return UNDISTURBED_SECONDS + after
+
+
+def plan(
+    scenarios: list[str] | None = None, subjects: list[str] | None = None, runs: int | None = None
+) -> list[Item]:
+    """Return what is to be measured, baselines after ours; what a subject cannot do is left out.
+
+    Args:
+        scenarios: names; None means all.
+        subjects: names; None means all.
+        runs: how many of each; None means the plan's number.
+
+    Raises:
+        ValueError: for a name that is not known; says which are.
+    """
+    found = []
+    for subject in _named(SUBJECTS, subjects, "SUBJECT"):
+        for scenario in _named(SCENARIOS, scenarios, "SCENARIO"):
+            if scenario.about not in subject.does:
+                continue
+            if scenario.needs and scenario.needs not in subject.has:
+                continue
+            planned = (RUNS if subject.ours else OTHERS_RUNS)[scenario.level]
+            found.append(Item(scenario, subject, planned if runs is None else runs))
+    return found
+
+
+def subjects_with(about: str) -> dict[str, Subject]:
+    """The subjects with which servers, singletons or farms are measured, by name."""
+    return {name: one for name, one in SUBJECTS.items() if about in one.does}
+
+
+def _named(known: Mapping[str, _T], wanted: list[str] | None, what: str) -> list[_T]:
+    for name in wanted or []:
+        if name not in known:
+            raise ValueError(f"{what}: there is no {name!r}; there are: {', '.join(known)}")
+    return [known[name] for name in (wanted or known)]

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the raw runs to the published figures; pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dpe_bench.cases import SCENARIOS, SUBJECTS
+from dpe_bench.raw import Run
+
+# Below this many runs nobody can tell a 99th percentile: the largest value stands in its place.
+RUNS_FOR_P99 = 100
+# Of runs that do not say it themselves.
+_UNDISTURBED_SECONDS_ONCE = 6
+ENTRIES = ("cluster", "nodeport", "lost-node")
+
+
+def entry_figures(summary: dict[str, Any]) -> dict[str, Any]:
+    """Take from a summary of the prober what is kept of a run."""
+    classes = summary["classes"]
+
+    def gap(kind: str) -> float | None:
+        return classes[kind]["longestGapMilliseconds"] if kind in classes else None
+
+    return {
+        "gap_ms": summary["gapMilliseconds"],
+        "gap_is_over": summary["gapIsOver"],
+        "kept_gap_ms": gap("keepAlive"),
+        "fresh_gap_ms": gap("fresh"),
+        "undisturbed_gap_ms": summary["undisturbed"]["gapMilliseconds"],
+        "undisturbed_failed_requests": summary["undisturbed"]["failedWithoutRetry"],
+        "requests": summary["requests"],
+        "failed_requests": summary["failedWithoutRetry"],
+        "failed_after_retries": summary["failedAfterRetries"],
+        "switches": len(summary["switches"]),
+        "overlap_ms": summary["overlapMilliseconds"],
+        "error_kinds": summary["errorKinds"],
+    }
+
+
+def published(runs: Sequence[Run], *, command: str) -> dict[str, Any]:
+    """Return what docs/measurements/failover.json holds.
+
+    Counts (failures, switches, overlap) are the largest of any run, never an average that hides a
+    bad one.
+    """
+    return {
+        "command": command,
+        "commits": sorted({run["commit"] for run in runs}),
+        "machines": distinct(run["machine"] for run in runs),
+        "versions": distinct(run["versions"] for run in runs),
+        "undisturbed_seconds": sorted(
+            {run.get("undisturbed_seconds", _UNDISTURBED_SECONDS_ONCE) for run in runs}
+        ),
+        "results": [
+            result
+            for scenario in SCENARIOS
+            for subject in SUBJECTS
+            for entry in ENTRIES
+            if (result := _result(runs, scenario, subject, entry))
+        ],
+    }
+
+
+def _result(runs: Iterable[Run], scenario: str, subject: str, entry: str) -> dict[str, Any] | None:
+    own = [
+        run
+        for run in runs
+        if (run["scenario"], run["subject"]) == (scenario, subject) and entry in run["entries"]
+    ]
+    seen = [run["entries"][entry] for run in own]
+    if not seen:
+        return None
+    return {
+        "scenario": scenario,
+        "subject": subject,
+        "entry": entry,
+        "runs": len(seen),
+        "gap_ms": spread([one["gap_ms"] for one in seen]),
+        "gaps_not_over": sum(not one["gap_is_over"] for one in seen),
+        "undisturbed_gap_ms": spread([one["undisturbed_gap_ms"] for one in seen]),
+        **{
+            name: max(one[name] for one in seen)
+            for name in ("failed_requests", "failed_after_retries", "switches", "overlap_ms")
+        },
+        "recorded_switches": largest_known([run.get("recorded_switches") for run in own]),
+        "lost": sum_or_unknown([run["lost"] for run in own]),
+        "doubled": sum_or_unknown([run["doubled"] for run in own]),
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Median, 99th percentile (the largest of fewer than 100 values) and largest."""
+    ordered = sorted(values)
+    enough = len(ordered) >= RUNS_FOR_P99
+    p99 = ordered[math.ceil(0.99 * len(ordered)) - 1] if enough else ordered[-1]
+    return {
+        "p50": ordered[math.ceil(0.5 * len(ordered)) - 1],
+        "p99": p99,
+        "p99_is_max": not enough,
+        "max": ordered[-1],
+    }
+
+
+def sum_or_unknown(values: Sequence[int | None]) -> int | None:
+    """Add up. What was not looked at in every run is unknown, and never 0."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def largest_known(values: Sequence[int | None]) -> int | None:
+    """The largest of the values that are known; None where none is."""
+    return max((value for value in values if value is not None), default=None)
+
+
+def distinct(values: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each value once, in the order of their first appearance."""
+    found: list[dict[str, Any]] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found

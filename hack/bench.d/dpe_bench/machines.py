@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults below Kubernetes: signals, lost packets, the API server; and what machine this is."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.kubectl import Kubectl, Object, eventually
+
+ROOT = Path(__file__).resolve().parents[3]
+# Processes of a container are found by its id in their cgroup; a name narrows them down.
+_SIGNAL = (
+    'for p in /proc/[0-9]*; do grep -qs {id} "$p/cgroup" || continue; '
+    '[ -z "{name}" ] || [ "$(cat "$p/comm")" = "{name}" ] || continue; '
+    'kill -{signal} "${{p##*/}}"; done; true'
+)
+_MARK = "dpe-bench"
+_MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+_PUT_ASIDE = f"/etc/kubernetes/kube-apiserver.yaml.{_MARK}"
+
+
+def on_node(node: str, script: str) -> str:
+    """Run a shell script in a node, as root of that machine; return what it prints."""
+    done = subprocess.run(
+        ["docker", "exec", node, "sh", "-c", script],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"{node}: {script[:60]}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def signal_pod(pod: Object, signal: str, *, program: str = "") -> None:
+    """Send a signal to all processes of a pod's first container, or to those of one program.
+
+    From its node, as the kernel does when memory runs out: Kubernetes is told nothing.
+    """
+    container = pod["status"]["containerStatuses"][0]["containerID"].split("://")[-1]
+    script = _SIGNAL.format(id=container, name=program, signal=signal)
+    on_node(pod["spec"]["nodeName"], script)
+
+
+def lose_packets(pod: Object, share: float) -> None:
+    """Drop a share (0 to 1) of the packets to a pod, at random, on its node."""
+    rule = _loss_rule(pod, share)
+    on_node(pod["spec"]["nodeName"], f"iptables -w -I FORWARD 1 {rule}")
+
+
+def lose_no_packets(node: str) -> None:
+    """Take away every rule of `lose_packets` on a node, also those of a bench that was killed."""
+    on_node(
+        node,
+        f"iptables -w -S FORWARD | sed -n 's/^-A \\(.*{_MARK}.*\\)/\\1/p' | "
+        'while read -r rule; do eval iptables -w -D "$rule"; done',
+    )
+
+
+def _loss_rule(pod: Object, share: float) -> str:
+    return (
+        f"-d {pod['status']['podIP']} -m statistic --mode random --probability {share} "
+        f"-m comment --comment {_MARK} -j DROP"
+    )
+
+
+def control_plane(kube: Kubectl) -> str:
+    """Name of the node that runs the API server."""
+    found = kube.list("nodes", {"node-role.kubernetes.io/control-plane": ""})
+    return str(found[0]["metadata"]["name"])
+
+
+def stop_api_server(node: str) -> None:
+    """End the API server for good: its manifest is put aside, so that nobody starts it again."""
+    # kubelet notices the manifest at once, but may start it once more until it does
+    on_node(node, f"mv {_MANIFEST} {_PUT_ASIDE}; for i in 1 2 3 4 5 6; do "
+            "for p in /proc/[0-9]*; do [ \"$(cat $p/comm 2>/dev/null)\" != kube-apiserver ] || "
+            "kill -9 ${p##*/}; done; sleep 0.5; done")  # fmt: skip
+
+
+def start_api_server(node: str) -> None:
+    """Undo `stop_api_server`, if it was done; does not wait."""
+    on_node(node, f"[ ! -e {_PUT_ASIDE} ] || mv {_PUT_ASIDE} {_MANIFEST}")
+
+
+def wait_api_server(kube: Kubectl, *, timeout: float = 180) -> None:
+    """Wait until the API server answers."""
+
+    def ready() -> bool:
+        try:
+            return kube.run("get", "--raw", "/readyz", check=False, timeout=10).strip() == "ok"
+        except subprocess.TimeoutExpired:
+            return False
+
+    eventually(ready, timeout=timeout, what="the API server is ready", every=1)
+
+
+def wait_nodes(kube: Kubectl) -> None:
+    """Wait until all nodes are Ready, and were seen so by a report of after now.
+
+    Only needed after something was done to a node, since it takes a moment.
+    """
+    time.sleep(2)
+    kube.run("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=150s", timeout=160)
+
+
+def commit() -> str:
+    """The commit of the checkout, with -dirty where sources differ from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/measurements")
+    return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+
+
+def machine() -> dict[str, Any]:
+    """What the runs are taken on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cpus": os.cpu_count(),
+        "memory": f"{memory:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def versions(kube: Kubectl) -> dict[str, str]:
+    """Versions of what is measured with."""
+    node = kube.list("nodes")[0]["status"]["nodeInfo"]
+    return {
+        "Kubernetes": node["kubeletVersion"],
+        "container runtime": node["containerRuntimeVersion"],
+        "Python": platform.python_version(),
+    }

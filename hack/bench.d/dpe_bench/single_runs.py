@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run with a singleton: who acts is taken away, and the ledger says what came of it."""
+
+from __future__ import annotations
+
+import math
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from tests.e2e.kubectl import Object
+from tests.e2e.workflow import log_on_node
+
+from dpe_bench import exact, machines
+from dpe_bench.cases import Item
+from dpe_bench.lease_watch import LeaseWatch
+from dpe_bench.ledger import Simulator, Start
+from dpe_bench.single_figures import overlap_figures, verdict
+from dpe_bench.single_subjects import Singleton
+from dpe_simulator import checker
+from dpe_simulator.findings import Evidence
+
+# Changes come this often; whoever acts has to start a workflow for each.
+_CHANGE_EVERY = "500ms"
+_BEFORE_SECONDS = 4
+_AFTER_SECONDS = 6
+# A watcher looks every second; then a change without a workflow is lost.
+_SETTLE_SECONDS = 8.0
+_BACKLOG_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What a fault works with; `repair` gets its repairs before anything is broken."""
+
+    subject: Singleton
+    pod: Object
+    repair: ExitStack
+
+
+def take(subject: Singleton, item: Item, seed: int) -> dict[str, Any]:
+    """Take one run; return what the raw file keeps of it."""
+    scenario = item.scenario.name
+    acting = subject.acting(scenario)
+    pod = subject.kube.get("pod", acting.pod)
+    began_at, seconds = time.time(), item.load_seconds
+    with ExitStack() as repair:
+        repair.enter_context(_changes(subject, scenario, seconds=seconds))
+        leases = repair.enter_context(LeaseWatch(subject.kube, subject.component(scenario)))
+        # not always at the same point between two renewals of the Lease
+        time.sleep(_BEFORE_SECONDS + random.Random(seed).uniform(0, 2))
+        struck = FAULTS[scenario](Hit(subject, pod, repair))
+        begun = _wait_start(subject, scenario, acting, after=struck, seconds=seconds)
+        time.sleep(_AFTER_SECONDS)
+        if scenario == "singleton-frozen":
+            exact.thaw(pod["spec"]["nodeName"])
+            time.sleep(_AFTER_SECONDS)
+        lines, seen_until = _log(pod), time.time()
+        released = leases.released_after(struck) if scenario == "singleton-delete" else None
+    # what a healed node still does belongs to the run
+    subject.ledger.wait_quiet(seconds=_SETTLE_SECONDS + 2, within=_BACKLOG_SECONDS)
+    evidence = subject.ledger.evidence(since=began_at, component_lines=lines)
+    component = subject.component(scenario)
+    origin = struck if released is None else released
+    end = begun.at if begun else seen_until
+    overlap = overlap_figures(
+        evidence.entries, component, begun=begun.at if begun else math.inf, seen_until=seen_until
+    )
+    figures = {
+        "gap_ms": round((end - origin) * 1000, 1),
+        "gap_is_over": begun is not None,
+        "from_fault_ms": round((end - struck) * 1000, 1),
+        "counted_from": "fault" if released is None else "release",
+        "memory": _memory(evidence, begun),
+        **overlap,
+    }
+    return {"figures": figures, **verdict(_judge(evidence, component))}
+
+
+def _judge(evidence: Evidence, component: str) -> list[checker.Finding]:
+    wanted = checker.Expectation(settle=_SETTLE_SECONDS, components=frozenset({component}))
+    return checker.check(evidence, wanted)
+
+
+def _memory(evidence: Evidence, begun: Start | None) -> str:
+    """What the new one found of its memory: read, absent, torn; unknown without a new one."""
+    for entry in evidence.entries:
+        if begun and entry.process == begun.process and entry.kind == "start":
+            memory = entry.detail.get("memory")
+            return str(memory.get("found")) if isinstance(memory, dict) else "none"
+    return "unknown"
+
+
+def _changes(subject: Singleton, scenario: str, *, seconds: float) -> Simulator:
+    rounds = int(seconds) * 4  # ended with the block at the latest
+    return Simulator(
+        "entries", f"--content-dsn={subject.ledger.dsn}", f"--table={subject.name(scenario)}",
+        "--add=1", f"--rounds={rounds}", f"--every={_CHANGE_EVERY}",
+    )  # fmt: skip
+
+
+def _wait_start(
+    subject: Singleton, scenario: str, old: Start, *, after: float, seconds: float
+) -> Start | None:
+    """Wait for the first process of the component that begins; None: nobody did in time."""
+    end, component = time.monotonic() + seconds, subject.component(scenario)
+    while time.monotonic() < end:
+        found = subject.ledger.first_start(
+            subject.role, component, after=after, besides=old.process
+        )
+        if found:
+            return found
+        time.sleep(0.5)
+    return None
+
+
+def _log(pod: Object) -> list[str]:
+    """What the old one wrote on its node; nothing where its pod is gone already: it had the time to
+    send its last lines then."""
+    try:
+        return [text for _, text in log_on_node(pod)]
+    except (subprocess.SubprocessError, OSError):
+        return []
+
+
+# Faults: each returns its moment
+
+
+def crash(hit: Hit) -> float:
+    hit.repair.callback(hit.subject.replace, hit.pod)
+    found = exact.command_processes(hit.pod, "dpe-simulator")
+    if not found:
+        raise RuntimeError(f"no command found in {hit.pod['metadata']['name']}")
+    return exact.kill(found)
+
+
+def delete(hit: Hit) -> float:
+    struck = time.time()
+    hit.subject.kube.run("delete", "pod", hit.pod["metadata"]["name"], "--wait=false")
+    return struck
+
+
+def node_cut(hit: Hit) -> float:
+    cable = exact.Cable(hit.pod["spec"]["nodeName"])
+    hit.repair.callback(machines.wait_nodes, hit.subject.cluster)
+    hit.repair.callback(cable.plug)
+    return cable.pull()
+
+
+def frozen(hit: Hit) -> float:
+    node = hit.pod["spec"]["nodeName"]
+    hit.repair.callback(machines.wait_nodes, hit.subject.cluster)
+    hit.repair.callback(exact.thaw, node)
+    return exact.freeze(node)
+
+
+FAULTS: dict[str, Callable[[Hit], float]] = {
+    "singleton-crash": crash,
+    "singleton-delete": delete,
+    "singleton-node-cut": node_cut,
+    "singleton-node-cut-fast": node_cut,
+    "singleton-frozen": frozen,
+}

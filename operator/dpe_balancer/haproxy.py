@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HAProxy as the agent's child: started on a socket the agent keeps, driven through its own.
+
+The agent opens the data port and hands it over, so while HAProxy is started anew clients wait in
+the queue of that socket and are not refused. HAProxy starts with only the recorded active member
+enabled, so there is no moment at which the other could get a request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpe_balancer.config import PROBE_SOURCE, AgentConfig
+from dpe_balancer.drain import CutOlder, DrainAction, EndWithAnswer, Fence
+from dpe_balancer.model import (
+    Action,
+    CutSessions,
+    Enable,
+    HoldBack,
+    MemberState,
+    Release,
+    Seen,
+    SetActive,
+)
+
+ASK_SECONDS = 1.0
+# HAProxy carries out so many commands of one line; more would not fit its buffer.
+_COMMANDS_AT_ONCE = 50
+# HAProxy takes a command with its payload in one buffer of this size, minus room for the rest.
+PAYLOAD_LIMIT = 15_000
+_BACKLOG = 1024
+_GOOD = re.compile(r"proc\.good_(\d+): type=sint value=<(\d+)>")
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+
+class HaproxyFailure(Exception):
+    """HAProxy did not answer on its socket, or refused a command; says which."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """How haproxy.cfg calls things: the table is `backend`, a member's own backend has its name
+    appended, the frontend `-in`."""
+
+    backend: str
+    ids: Mapping[str, int]
+
+    @property
+    def frontend(self) -> str:
+        """The frontend that clients come in by."""
+        return f"{self.backend}-in"
+
+    def server(self, member: str, *, first_in: str | None = None) -> str:
+        """A member as `BACKEND/SERVER`: in its own backend, or as backup in another's."""
+        return f"{self.backend}-{first_in or member}/{member}"
+
+
+def read_seen(names: Names, stat: str, rest: str) -> Seen:
+    """One look at HAProxy, from the answers to `show stat` (servers), and `show table` with the
+    `get var` of each member's good checks.
+
+    Raises HaproxyFailure when a member is missing in them.
+    """
+    states: dict[str, MemberState] = {}
+    sessions, answers = dict.fromkeys(names.ids, 0), dict.fromkeys(names.ids, 0)
+    disabled, held = set(), set()
+    fenced = False
+    for row in _rows(stat):
+        proxy, member = row["pxname"], row["svname"]
+        if member not in names.ids or not proxy.startswith(f"{names.backend}-"):
+            continue
+        sessions[member] += int(row["scur"] or 0)
+        answers[member] += _answers(row)
+        if proxy == f"{names.backend}-{member}":
+            states[member] = member_state(row["status"], row["check_status"])
+            if row["status"] == "MAINT":
+                disabled.add(member)
+        else:  # a backup
+            if row["weight"] == "0":
+                held.add(member)
+            # taken out itself, and not with its own check
+            fenced = fenced or row["status"] == "MAINT"
+    missing = names.ids.keys() - states.keys()
+    if missing:
+        raise HaproxyFailure(f"HAProxy does not know {', '.join(sorted(missing))}")
+    return Seen(
+        states,
+        sessions,
+        _entry(names, rest),
+        frozenset(disabled),
+        held=frozenset(held),
+        goods=_goods(names, rest),
+        answers=answers,
+        ends_with_answer=_word(rest, "gpt0") not in (None, "0"),
+        fenced=fenced,
+    )
+
+
+def member_state(status: str, check: str) -> MemberState:
+    """A member's health from the columns `status` and `check_status` of `show stat`.
+
+    HAProxy takes a member as up until its first check, which we do not: UNKNOWN. A name that
+    cannot be resolved is DOWN.
+    """
+    if "resolution" in status:
+        return "DOWN"
+    if status.startswith("MAINT") or check.lstrip("* ") in ("", "INI"):
+        return "UNKNOWN"
+    return "UP" if status.startswith("UP") else "DOWN"
+
+
+def frontend_sessions(names: Names, stat: str) -> int:
+    """Open client connections, from the answer to `show stat` (frontends).
+
+    Raises HaproxyFailure when the frontend is missing in it.
+    """
+    for row in _rows(stat):
+        if row["pxname"] == names.frontend:
+            return int(row["scur"] or 0)
+    raise HaproxyFailure(f"HAProxy does not know {names.frontend}")
+
+
+def commands(names: Names, action: Action | EndWithAnswer | Fence) -> list[str]:
+    """The runtime commands that carry out an action."""
+    if isinstance(action, SetActive):
+        return [f"set table {names.backend} key 1 data.server_id {names.ids[action.member]}"]
+    if isinstance(action, CutSessions):
+        return [
+            f"shutdown sessions server {names.server(action.member, first_in=owner)}"
+            for owner in names.ids
+        ]
+    if isinstance(action, HoldBack | Release):
+        weight = 0 if isinstance(action, HoldBack) else 1
+        owner = next(name for name in names.ids if name != action.member)
+        return [f"set server {names.server(action.member, first_in=owner)} weight {weight}"]
+    if isinstance(action, EndWithAnswer):
+        return [f"set table {names.backend} key 1 data.gpt0 {int(action.on)}"]
+    if isinstance(action, Fence):
+        state = "maint" if action.on else "ready"
+        pairs = [(owner, other) for owner in names.ids for other in names.ids if other != owner]
+        return [
+            f"set server {names.server(other, first_in=owner)} state {state}"
+            for owner, other in pairs
+        ]
+    assert isinstance(action, Enable)
+    return [f"set server {names.server(action.member)} state ready"]
+
+
+def _rows(stat: str) -> Iterable[dict[str, str]]:
+    return csv.DictReader(io.StringIO(stat.lstrip("# ")))
+
+
+def _entry(names: Names, table: str) -> str | None:
+    number = _word(table, "server_id")
+    return next((name for name, id in names.ids.items() if str(id) == number), None)
+
+
+def _word(table: str, key: str) -> str | None:
+    """The value of `key=value` in the answer to `show table`."""
+    words = (word.partition("=") for word in table.split())
+    return next((value for name, _, value in words if name == key), None)
+
+
+def older_than(names: Names, sessions: str, seconds: float) -> list[str]:
+    """Ids of the clients' sessions that are open for at least `seconds`, from the answer to
+    `show sess`. HAProxy counts whole seconds."""
+    found = []
+    for line in sessions.splitlines():
+        words = line.split()
+        fields = dict(word.split("=", 1) for word in words[1:] if "=" in word)
+        if fields.get("fe") == names.frontend and _seconds(fields.get("age", "")) >= int(seconds):
+            found.append(words[0].rstrip(":"))
+    return found
+
+
+def _seconds(age: str) -> float:
+    """Seconds of an age as HAProxy writes it, `1h5m` or `7s`."""
+    parts = re.findall(r"([0-9]+)([dhms])", age)
+    return float(sum(int(number) * _UNITS[unit] for number, unit in parts))
+
+
+def _answers(row: Mapping[str, str]) -> int:
+    """Answers of a member to clients, those that say "I am broken" left out; in TCP mode, where
+    HAProxy sees none, its connections."""
+    counted = [row.get(f"hrsp_{kind}xx") or "" for kind in (1, 2, 3, 4)]
+    return sum(map(int, counted)) if all(counted) else int(row.get("stot") or 0)
+
+
+def _goods(names: Names, text: str) -> dict[str, int]:
+    """Good checks so far: haproxy.cfg counts them in a variable for each member."""
+    found = {int(number): int(count) for number, count in _GOOD.findall(text)}
+    return {name: found.get(number, 0) for name, number in names.ids.items()}
+
+
+class Runtime:
+    """HAProxy's command socket. One connection a call, each with a deadline."""
+
+    def __init__(self, path: Path, names: Names) -> None:
+        self._path = path
+        self.names = names
+
+    def ask(self, *lines: str, payload: str = "") -> list[str]:
+        """Carry out `lines` in one connection and return the answer to each.
+
+        A payload (PEM text) belongs to the one line given with it. Raises HaproxyFailure.
+        """
+        text = f"{lines[0]} <<\n{payload.strip()}\n\n" if payload else ";".join(lines) + "\n"
+        deadline = time.monotonic() + ASK_SECONDS
+        answer = bytearray()
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(ASK_SECONDS)
+                connection.connect(str(self._path))
+                connection.sendall(text.encode())
+                while part := connection.recv(65536):
+                    answer += part
+                    connection.settimeout(max(0.001, deadline - time.monotonic()))
+        except OSError as wrong:
+            raise HaproxyFailure(f"no answer to {lines[0]!r}: {wrong}") from wrong
+        # each answer ends with an empty line
+        return bytes(answer).decode(errors="replace").split("\n\n")
+
+    def look(self) -> Seen:
+        """See the members' states, their sessions, and where requests go."""
+        counters = [f"get var proc.good_{number}" for number in self.names.ids.values()]
+        answers = self.ask("show stat -1 4 -1", f"show table {self.names.backend}", *counters)
+        return read_seen(self.names, answers[0], "\n".join(answers[1:]))
+
+    def act(self, actions: Iterable[Action | DrainAction]) -> None:
+        """Carry out actions in their order. Raises HaproxyFailure when HAProxy objects."""
+        lines: list[str] = []
+        for action in actions:
+            if isinstance(action, CutOlder):
+                self._cut_older(action.seconds)
+            else:
+                lines += commands(self.names, action)
+        if not lines:
+            return
+        objection = " ".join(" ".join(self.ask(*lines)).split())
+        if objection:
+            raise HaproxyFailure(f"{lines}: {objection}")
+
+    def _cut_older(self, seconds: float) -> None:
+        """Close sessions by their age; one that ended in between is no failure."""
+        found = older_than(self.names, "\n".join(self.ask("show sess")), seconds)
+        for begin in range(0, len(found), _COMMANDS_AT_ONCE):
+            batch = found[begin : begin + _COMMANDS_AT_ONCE]
+            self.ask(*(f"shutdown session {session}" for session in batch))
+
+    def clients(self) -> int:
+        """How many client connections are open."""
+        return frontend_sessions(self.names, self.ask("show stat -1 1 -1")[0])
+
+    def stop_listening(self) -> None:
+        """Take no new connection; those that are open go on, HTTP ones end with their answer."""
+        self.ask(f"shutdown frontend {self.names.frontend}")
+
+    def load_pem(self, kind: str, name: str, pem: str) -> None:
+        """Replace a certificate (`kind` `cert`) or authority (`ca-file`) that the config names.
+
+        Connections that are open do not notice. Raises HaproxyFailure, with the old one kept.
+        """
+        # an empty line would end the payload
+        payload = "\n".join(line for line in pem.splitlines() if line.strip())
+        if len(payload) > PAYLOAD_LIMIT:
+            raise HaproxyFailure(
+                f"{name} has {len(payload)} characters, more than the {PAYLOAD_LIMIT} that can be "
+                "loaded into a running HAProxy; restart the balancer pods one by one"
+            )
+        answer = " ".join(self.ask(f"set ssl {kind} {name}", payload=payload)).strip()
+        if "ransaction created" in answer or "ransaction updated" in answer:
+            answer = " ".join(self.ask(f"commit ssl {kind} {name}")).strip()
+            if "Success" in answer:
+                return
+        with contextlib.suppress(HaproxyFailure):
+            self.ask(f"abort ssl {kind} {name}")
+        raise HaproxyFailure(f"{name} not loaded: {' '.join(answer.split())}")
+
+
+def open_port(address: str, port: int) -> socket.socket:
+    """The listening socket of the data port, to be handed to HAProxy."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(_BACKLOG)
+    except OSError as wrong:
+        listener.close()
+        raise OSError(wrong.errno, f"cannot listen on {address}:{port}: {wrong.strerror}") from None
+    return listener
+
+
+def accepts(address: str, port: int) -> bool:
+    """Whether HAProxy takes connections on its data port, seen from inside the pod.
+
+    The kernel alone would complete the connection; that it is closed at once proves HAProxy.
+    """
+    target = "127.0.0.1" if address == "0.0.0.0" else address  # noqa: S104 - a comparison
+    try:
+        with socket.create_connection(
+            (target, port), timeout=ASK_SECONDS, source_address=(PROBE_SOURCE, 0)
+        ) as connection:
+            return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except OSError:
+        return False
+
+
+class Child:
+    """The HAProxy process."""
+
+    def __init__(self, config: AgentConfig, listener: socket.socket) -> None:
+        self._config = config
+        self._listener = listener
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, for the log; None before the first start."""
+        return None if self._process is None else self._process.pid
+
+    def start(self, active: str | None) -> None:
+        """Start HAProxy with only `active` enabled, or with none.
+
+        Must be called from the main thread: the kernel ends HAProxy when the thread that started
+        it ends, so that no HAProxy goes on without an agent.
+        """
+        environment = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")}
+        environment["DPE_BIND"] = f"fd@{self._listener.fileno()}"
+        for member in self._config.members:
+            start = "enabled" if member.name == active else "disabled"
+            environment[f"DPE_START_{member.id}"] = start
+        command = ["haproxy", "-db", "-f", str(self._config.haproxy_config)]
+        self._process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *command],
+            env=environment,
+            pass_fds=[self._listener.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+
+    def kill(self) -> None:
+        """End it at once, and wait until it is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()

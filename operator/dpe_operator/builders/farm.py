@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A farm of processors: one Deployment spread over hosts, and its PDB."""
+
+from __future__ import annotations
+
+from dpe_operator.api import constants
+from dpe_operator.api.addresses import processor_name
+from dpe_operator.api.processor_farm import ProcessorFarmSpec
+from dpe_operator.builders.context import ComponentContext, Manifest
+from dpe_operator.builders.labels import metadata, selector
+from dpe_operator.builders.pdb import keep_one
+from dpe_operator.builders.placement import spread, tolerations
+from dpe_operator.builders.pod import DEFAULT_GRACE_SECONDS, Workload, dpe_pod_template
+
+# Processors have no probe (nobody knows what to ask them), so a new one counts as available only
+# after it has run this long: an image that crashes at its start stops the update at its first pod.
+_MIN_READY_SECONDS = 10
+
+
+def farm_deployment(
+    context: ComponentContext, farm: ProcessorFarmSpec, *, replicas: int
+) -> Manifest:
+    """Build the farm's Deployment. ``replicas``: the number in force (own, else the default).
+
+    Updates add one new pod before they take an old one away, so two processors stay two; large
+    farms may also lack a quarter meanwhile, for clusters that have no room for one more pod.
+    """
+    owner = context.owner
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(owner, processor_name(owner.name), constants.COMPONENT_PROCESSOR),
+        "spec": {
+            "replicas": replicas,
+            "minReadySeconds": _MIN_READY_SECONDS,
+            "revisionHistoryLimit": 3,
+            "strategy": {
+                "type": "RollingUpdate",
+                # 25 % is rounded down: none of 2 or 3, one of 4.
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"},
+            },
+            "selector": {"matchLabels": selector(owner, constants.COMPONENT_PROCESSOR)},
+            "template": dpe_pod_template(context, farm, _workload(context, farm)),
+        },
+    }
+
+
+def _workload(context: ComponentContext, farm: ProcessorFarmSpec) -> Workload:
+    grace = farm.termination_grace_period_seconds
+    return Workload(
+        component=constants.COMPONENT_PROCESSOR,
+        image=farm.image,
+        pod={
+            "topologySpreadConstraints": spread(
+                context.owner, constants.COMPONENT_PROCESSOR, context.placement
+            ),
+            "tolerations": tolerations(farm.tolerations, short_stay=True),
+            "terminationGracePeriodSeconds": DEFAULT_GRACE_SECONDS if grace is None else grace,
+        },
+    )
+
+
+def farm_pdb(context: ComponentContext, *, replicas: int) -> Manifest | None:
+    """Build the farm's PDB; None with fewer than two replicas (a waived single one, or none)."""
+    if replicas < 2:
+        return None
+    owner = context.owner
+    return keep_one(owner, processor_name(owner.name), constants.COMPONENT_PROCESSOR)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Installs and upgrades the CRDs: what the chart's Job does before an install and an upgrade.
+
+Server-side apply, so that what others have put on the CRDs (labels, a conversion webhook) stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from dpe_operator.kube.client import KubeClient
+from dpe_operator.planning.objects import Obj, Ref, condition
+
+MANAGER: Final = "dpe-operator-crds"
+KIND: Final = "CustomResourceDefinition"
+PATIENCE_SECONDS: Final = 60.0
+_PAUSE_SECONDS: Final = 0.5
+
+
+class NotEstablished(Exception):
+    """A CRD was taken but is not served; the message says what the API server says about it."""
+
+
+async def apply_crds(
+    client: KubeClient,
+    definitions: Iterable[Obj],
+    *,
+    say: Callable[[str], None],
+    patience: float = PATIENCE_SECONDS,
+) -> None:
+    """Apply all definitions, then wait until each is served.
+
+    Args:
+        client: needs get, create and patch on customresourcedefinitions.
+        definitions: the CRDs.
+        say: called with one line for each CRD that is in place.
+        patience: seconds to wait for all of them together.
+
+    Raises:
+        KubeError: the API server refuses one or does not answer.
+        NotEstablished: one is not served in time.
+    """
+    names = []
+    for definition in definitions:
+        await client.apply(definition, manager=MANAGER)
+        names.append(str(definition["metadata"]["name"]))
+    deadline = time.monotonic() + patience
+    for name in names:
+        await _wait_established(client, name, deadline)
+        say(f"{name} is in place")
+
+
+async def _wait_established(client: KubeClient, name: str, deadline: float) -> None:
+    while True:
+        live = await client.get(Ref(KIND, "", name))
+        if (condition(live, "Established") or {}).get("status") == "True":
+            return
+        if time.monotonic() > deadline:
+            names = condition(live, "NamesAccepted") or {}
+            said = names.get("message", "") or "it says nothing about the reason"
+            raise NotEstablished(f"{name} is not served: {said}")
+        await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the status of a pair says: its members, its balancer, who serves and who would take over."""
+
+from dpe_operator.api import constants
+from dpe_operator.api.addresses import balancer_name, member_name
+from dpe_operator.api.server import DpeServerSpec, Member
+from dpe_operator.builders.balancer_ports import has_balancer
+from dpe_operator.planning.objects import Obj, Ref, dig
+from dpe_operator.planning.ownership import own_object
+from dpe_operator.planning.plan import Notice, Situation
+from dpe_operator.planning.record import Record
+from dpe_operator.planning.server_draft import ServerDraft
+from dpe_operator.planning.summary import Part
+from dpe_operator.planning.workloads import workload_state
+
+MEMBERS_READY = "MembersReady"
+BALANCER_READY = "BalancerReady"
+
+
+def pair_parts(situation: Situation, draft: ServerDraft) -> list[Part]:
+    """Return what members and balancer say, as conditions."""
+    return [_members_part(situation, draft), _balancer_part(situation, draft)]
+
+
+def ready_message(draft: ServerDraft) -> str:
+    """Return the sentence of a pair that is well."""
+    active, standby = draft.record.active, standby_of(draft.spec, draft.record)
+    if not has_balancer(draft.spec):
+        return "Both servers run; who serves is decided by the site's own balancer."
+    return f"{active} serves, {standby} is ready to take over."
+
+
+def pair_fields(situation: Situation, draft: ServerDraft) -> Obj:
+    """Return the fields of the status beside the conditions."""
+    record = draft.record
+    balanced = has_balancer(draft.spec)
+    return {
+        "active": record.active if balanced else None,
+        "activeSince": record.since if balanced else None,
+        "standby": standby_of(draft.spec, record) if balanced else None,
+        "serviceRoot": draft.context.service_root,
+        "members": [
+            {
+                "name": member.name,
+                "state": record.state(member.name) if balanced else "Unknown",
+                "address": _address(situation, draft.spec, member),
+            }
+            for member in draft.spec.members
+        ],
+        "lastSwitch": record.last_switch if balanced else None,
+        "switchCount": record.count if balanced and record.exists else None,
+        "routedBalancer": record.routed if balanced else None,
+        "outdated": sorted(draft.outdated),
+    }
+
+
+def switch_notices(situation: Situation, draft: ServerDraft) -> list[Notice]:
+    """Return the event about a switch that this reconcile sees for the first time."""
+    now = draft.record.last_switch
+    before = dig(situation.resource, "status", "lastSwitch", default={})
+    if not now or not now.get("from"):
+        return []
+    if all(now.get(key) == before.get(key) for key in ("from", "to", "cause", "at")):
+        return []  # the gap is often known a moment later, which is no other switch
+    text = f"{now.get('to')} serves instead of {now['from']} ({now.get('cause', 'unknown')})"
+    if now.get("gap"):
+        text += f"; gap {now['gap']} as the balancer saw it"
+    expected = now.get("cause") in ("Requested", "Terminating", "Failback")
+    return [Notice("Normal" if expected else "Warning", "Switched", text)]
+
+
+def standby_of(spec: DpeServerSpec, record: Record) -> str | None:
+    """Return the member that would take over: not the active one, and up."""
+    if record.active is None:
+        return None
+    others = [m.name for m in spec.members if m.name != record.active]
+    return next((name for name in others if record.state(name) == "Up"), None)
+
+
+def _address(situation: Situation, spec: DpeServerSpec, member: Member) -> str:
+    if member.external is not None:
+        return f"{member.external.host}:{member.external.port or spec.port}"
+    name = member_name(situation.name, member.name)
+    service = own_object(situation, Ref("Service", situation.namespace, name))
+    host = dig(service, "spec", "clusterIP") or f"{name}.{situation.namespace}.svc"
+    return f"{host}:{spec.port}"
+
+
+def _members_part(situation: Situation, draft: ServerDraft) -> Part:
+    problems: list[str] = []
+    hard = updating = False
+    for member in draft.spec.members:
+        text, is_hard, is_updating = _member_problem(situation, draft, member)
+        if text:
+            problems.append(text)
+        hard, updating = hard or is_hard, updating or is_updating
+    hard = hard or draft.rollout.stopped
+    if draft.rollout.message:
+        updating = True
+        problems.append(draft.rollout.message)
+    if not problems:
+        return Part(MEMBERS_READY, True, "AllUp", "Both servers are up.")
+    reason = "Updating" if updating and not hard else "MemberMissing"
+    return Part(
+        MEMBERS_READY, False, reason, "; ".join(problems), hard=hard, updating=updating and not hard
+    )
+
+
+def _member_problem(
+    situation: Situation, draft: ServerDraft, member: Member
+) -> tuple[str, bool, bool]:
+    """Return what is wrong with a member (empty: nothing), if that is hard, if it is updated."""
+    record = draft.record
+    state = record.state(member.name)
+    checked = has_balancer(draft.spec) and record.fresh
+    down = f"{member.name} is {state.lower()} in the balancer's health check"
+    if member.external is not None:
+        address = f"{member.external.host}:{member.external.port or draft.spec.port}"
+        if not checked or state == "Up":
+            return "", False, False
+        return f"{down} of {address}: check that machine and its health page", True, False
+    name = member_name(situation.name, member.name)
+    live = own_object(situation, Ref("Deployment", situation.namespace, name))
+    pods = situation.observed.pods(constants.COMPONENT_MEMBER, member=member.name)
+    workload = workload_state(live, pods)
+    if not workload.rolled_out:
+        text = workload.describe() or "its pod is not there yet"
+        return f"{member.name}: {text}", workload.hard, workload.updating and workload.exists
+    if checked and state != "Up":
+        return f"{down}, though its pod is ready", False, False
+    return "", False, False
+
+
+def _balancer_part(situation: Situation, draft: ServerDraft) -> Part:
+    if not has_balancer(draft.spec):
+        return Part(
+            BALANCER_READY, None, "External", "The site's own balancer is not watched from here."
+        )
+    name = balancer_name(situation.name)
+    live = own_object(situation, Ref("Deployment", situation.namespace, name))
+    workload = workload_state(live, situation.observed.pods(constants.COMPONENT_BALANCER))
+    record = draft.record
+    text = workload.describe()
+    if not workload.exists:
+        return Part(BALANCER_READY, False, "NotMade", "the balancer has not been made yet")
+    if not record.fresh:
+        note = "no balancer is routed, clients are not served"
+        return _part("NotRouted", f"{note}: {text}" if text else note, workload.hard, False)
+    if record.active is None:
+        return _part("NoActiveMember", "no server is active yet", workload.hard, False)
+    if not workload.rolled_out:
+        note = workload.count("balancer pods")
+        return _part("BalancerMissing", note, workload.hard, workload.updating)
+    return Part(BALANCER_READY, True, "Routed", f"{record.routed} is routed, both pods are ready.")
+
+
+def _part(reason: str, message: str, hard: bool, updating: bool) -> Part:
+    return Part(BALANCER_READY, False, reason, message, hard=hard, updating=updating)

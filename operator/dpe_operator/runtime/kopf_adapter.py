@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kopf as informer: the only module that imports it.
+
+kopf lists, watches, reconnects and finds silent streams; everything else it offers stays unused.
+Only `on.event` handlers are registered: kopf then writes nothing to our objects, needs no
+finalizers, and no annotations of its own. The handlers put keys on a queue and return None (kopf
+would write a returned value into the object's status).
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import kopf
+
+from dpe_operator.api import constants
+from dpe_operator.kube.kinds import KINDS
+from dpe_operator.planning.objects import Obj
+from dpe_operator.runtime.informer import CHILD_KINDS, OUR_KINDS, Informer
+
+_TOKEN: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_END_SECONDS: Final = 2.0
+
+Receive = Callable[[str | None, str, Obj], None]
+"""Takes an event: its type (None for the first listing), the kind, the object."""
+
+_LABELLED: Final = f"{constants.LABEL_MANAGED_BY}={constants.MANAGED_BY}"
+# Slices that others put beside a fail-over Service have no label of ours. Those that Kubernetes
+# makes for every Service with a selector (the fail-over Service has none) would be a flood.
+_SELECTORS: Final = {
+    "EndpointSlice": f"{constants.LABEL_SLICE_MANAGED_BY}!=endpointslice-controller.k8s.io"
+}
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings; why each is as it is stands beside it."""
+    settings = kopf.OperatorSettings()
+    # never used, but kopf's default name would make it take other kopf operators' finalizers away
+    settings.persistence.finalizer = constants.FINALIZER
+    settings.peering.standalone = True  # there is one operator at a time, by the elector
+    settings.posting.enabled = False  # we record events ourselves
+    settings.scanning.disabled = True  # no right to list CRDs and namespaces is needed
+    settings.watching.connect_timeout = 10
+    settings.watching.reconnect_backoff = 1.0
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.enforce_retry_after = True
+    settings.process.ultimate_exiting_timeout = None  # the elector kills what does not end
+    settings.queueing.exit_timeout = 0.5  # handlers only put keys on a queue
+    for kind in CHILD_KINDS:
+        group, plural = KINDS[kind].group, KINDS[kind].plural
+        key: Any = (group, "v1", plural) if group else ("", "v1", plural)
+        settings.watching.label_selectors[key] = _SELECTORS.get(kind, _LABELLED)
+    return settings
+
+
+def build_registry(receive: Receive, started: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Return a registry with one event handler for each kind, and the log-in."""
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(id="login", registry=registry)(_login)
+
+    async def start(**_: Any) -> None:
+        started()
+
+    kopf.on.startup(id="started", registry=registry, errors=kopf.ErrorsMode.PERMANENT)(start)
+    for kind in (*OUR_KINDS, *CHILD_KINDS):
+        _watch(registry, receive, kind)
+    return registry
+
+
+def _watch(registry: kopf.OperatorRegistry, receive: Receive, kind: str) -> None:
+    version = KINDS[kind].api_version.rpartition("/")[2]
+
+    async def handle(event: Any, **_: Any) -> None:
+        receive(event["type"], kind, dict(event["object"]))
+
+    kopf.on.event(KINDS[kind].group, version, KINDS[kind].plural, id=kind, registry=registry)(
+        handle
+    )
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """The pod's service account, unless a kubeconfig is named (as `kube.rest` does)."""
+    if _TOKEN.exists() and not os.environ.get("KUBECONFIG"):
+        return kopf.login_with_service_account(**kwargs)
+    return kopf.login_with_kubeconfig(**kwargs)
+
+
+async def run_informer(
+    informer: Informer,
+    *,
+    namespaces: Sequence[str],
+    ready: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
+    """Watch until `stop` is set.
+
+    kopf runs in a thread with a loop of its own: it believes that every task of its loop is its
+    own, and cancels (and waits for) all of them at its end, ours too.
+
+    Args:
+        informer: receives the events, in the caller's loop.
+        namespaces: where to watch; empty: everywhere.
+        ready: set when watching has begun.
+        stop: ends it.
+
+    Raises:
+        Exception: watching cannot go on; let the process end, Kubernetes starts it anew.
+    """
+    loop = asyncio.get_running_loop()
+    stop_flag = threading.Event()
+
+    def receive(event_type: str | None, kind: str, obj: Obj) -> None:
+        _call(loop, informer.receive, event_type, kind, obj)
+
+    def started() -> None:
+        _call(loop, ready.set)
+
+    ended = _in_thread(lambda: _operator(receive, namespaces, stop_flag, started))
+    stopping = asyncio.create_task(stop.wait(), name="stop of the informer")
+    try:
+        either: list[asyncio.Future[Any]] = [ended, stopping]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        stop_flag.set()
+        await asyncio.wait_for(ended, _END_SECONDS)
+    finally:
+        stop_flag.set()
+        stopping.cancel()
+
+
+def _in_thread(main: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Future[None]:
+    """Run a coroutine in a thread with a loop of its own; the future tells how it ended."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            asyncio.run(main())
+        except Exception as caught:
+            error = caught
+        _call(loop, _settle, ended, error)
+
+    threading.Thread(target=run, name="kopf", daemon=True).start()
+    return ended
+
+
+async def _operator(
+    receive: Receive, namespaces: Sequence[str], stop: threading.Event, started: Callable[[], None]
+) -> None:
+    await kopf.operator(
+        registry=build_registry(receive, started),
+        settings=kopf_settings(),
+        clusterwide=not namespaces,
+        namespaces=tuple(namespaces),
+        stop_flag=stop,
+    )
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
+    """Call a function in another thread's loop; if that loop has ended, nobody wants to know."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *arguments)
+
+
+def _settle(ended: asyncio.Future[None], error: BaseException | None) -> None:
+    if ended.done():
+        return
+    if error is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(error)

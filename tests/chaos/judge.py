@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judges a round from ledger, journals and the history of the Leases. Pure.
+
+violation: the topology broke its promise; must be none. explained: what closed DPE's limits or
+something outside the promise cost, one line each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from tests.chaos.faults import Struck
+from tests.chaos.frontend import BALANCER, SERVERS
+from tests.chaos.history import Asked, Version
+from tests.chaos.moves import ASLEEP, REPLACED, TAKEN_BACK, Move, Recorded
+
+from dpe_elector.timings import EARLY_PAUSE, PROFILES
+from dpe_operator.prober.measure import Change
+from dpe_simulator import checker
+from dpe_simulator.acts import components_of
+
+# Rules of the checker by what they say about a workflow.
+LOST = {
+    "workflow-lost", "workflow-stuck", "job-lost", "change-lost", "trigger-lost", "memory-lost",
+}  # fmt: skip
+DOUBLED = {
+    "workflow-doubled", "title-rule", "job-ended-twice", "job-doubled", "change-doubled",
+    "trigger-doubled",
+}  # fmt: skip
+_STOPPED = {"guard frozen", "pod frozen"}
+_EPOCH_RESET = {"Lease deleted", "Lease edited"}
+# A switch of which only the record was seen is recorded so long after the first request at most.
+_RECORD_SECONDS = 10.0
+# Clocks of client and log are one; this is for the second that the guard's log counts in.
+_SEEN_SECONDS = 1.0
+# So long after the end of a balancer another one may take its place, with both in a crash loop.
+_BACK_SECONDS = 60.0
+_AGENT_STOPPED = {"agent frozen", "command frozen", "pod frozen"}
+# Moves that were never recorded: by which rule that is explained, and why.
+_UNRECORDED = {
+    TAKEN_BACK: ("move-taken-back", "{0.target} stood in for {0.source}, and was DOWN before that "
+                 "counted as a switch"),
+    REPLACED: (
+        "balancer-replaced",
+        "{0.target} stood in for {0.source}, and balancer {0.pod} ended, or another took its place, "
+        "before it could record that, so the next one could not know",
+    ),
+    ASLEEP: ("agent-asleep", "{0.source} was DOWN and UP again, and the agent of {0.pod} was "
+             "stopped meanwhile"),
+}  # fmt: skip
+# So long a client tries; and so long what struck a balancer may show afterwards.
+_RETRY_SECONDS, _SHOWS_SECONDS = 25.0, 20.0
+# By so much the clock of the electors and that of the audit log may drift apart within a Lease's
+# duration: one is set by the machine's time service, at most by 0.05 %, the other is not.
+_CLOCK_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class Acting:
+    """Something of a pod acted from `start` to `end` (boot time); `run`: which start of it."""
+
+    component: str
+    pod: str
+    run: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """For so many seconds two acted; the first is the one that had begun before."""
+
+    first: Acting
+    second: Acting
+    start: float
+    seconds: float
+
+
+@dataclass
+class Verdict:
+    """What was found. overlap_ms: the longest of the violations; thaw_ms: after a thaw. timed:
+    take-overs of a Lease that was held whose times are known; early: Leases of balancers that were
+    broken early, as they may be."""
+
+    workflows: int = 0
+    violations: list[str] = field(default_factory=list)
+    explained: list[tuple[str, str]] = field(default_factory=list)
+    lost: int = 0
+    doubled: int = 0
+    overlap_ms: float = 0.0
+    thaw_ms: list[float] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    take_overs: int = 0
+    timed: int = 0
+    early: int = 0
+    versions: int = 0
+
+    def add(self, other: Verdict) -> None:
+        """Add the verdict of another round."""
+        self.workflows += other.workflows
+        self.violations += other.violations
+        self.explained += other.explained
+        self.lost += other.lost
+        self.doubled += other.doubled
+        self.overlap_ms = max(self.overlap_ms, other.overlap_ms)
+        self.thaw_ms += other.thaw_ms
+        self.unknown += other.unknown
+        self.take_overs += other.take_overs
+        self.timed += other.timed
+        self.early += other.early
+        self.versions += other.versions
+
+    def explained_by_rule(self) -> dict[str, int]:
+        """How many were explained, by rule."""
+        return dict(sorted(Counter(rule for rule, _ in self.explained).items()))
+
+
+# --- who acted
+
+
+def merge(moments: Iterable[tuple[float, float]], *, gap: float) -> list[tuple[float, float]]:
+    """Put stretches together between which there are at most `gap` seconds."""
+    found: list[tuple[float, float]] = []
+    for start, end in sorted(moments):
+        if found and start - found[-1][1] <= gap:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
+
+
+def acting_by_ledger(entries: Sequence[checker.EntrySeen], *, offset: float) -> list[Acting]:
+    """Who acted by the proofs of life and the requests in the ledger.
+
+    offset: what to add to its wall clock to get the boot time.
+    """
+    found = []
+    for component in components_of(entries):
+        for run in component.standby:
+            proofs = [
+                (line.at, line.at if line.until is None else line.until)
+                for line in run.lines
+                if line.kind != "stop"
+            ]
+            moments = [*proofs, *((effect.sent, effect.sent) for effect in run.effects)]
+            for start, end in merge(moments, gap=0.0):
+                one = Acting(component.name, run.member or "", run.process, start, end)
+                found.append(Acting(one.component, one.pod, one.run, start + offset, end + offset))
+    return found
+
+
+def overlaps(acting: Iterable[Acting]) -> list[Overlap]:
+    """Two starts of one component that acted at the same time, the longest stretch of each two."""
+    longest: dict[tuple[str, str], Overlap] = {}
+    ordered = sorted(acting, key=lambda one: one.start)
+    open_now: list[Acting] = []
+    for one in ordered:
+        open_now = [other for other in open_now if other.end > one.start]
+        for other in open_now:
+            if other.component == one.component and other.run != one.run:
+                seconds = min(other.end, one.end) - one.start
+                key = (min(other.run, one.run), max(other.run, one.run))
+                if seconds > 0 and (key not in longest or seconds > longest[key].seconds):
+                    longest[key] = Overlap(other, one, one.start, seconds)
+        open_now.append(one)
+    return list(longest.values())
+
+
+def judge_overlap(
+    overlap: Overlap, struck: Sequence[Struck], verdict: Verdict, *, thaw_bound: float
+) -> None:
+    """Sort one in: a violation, the moments after a thaw, or a guard that was stopped."""
+    pods = {overlap.first.pod, overlap.second.pod}
+    end = overlap.start + overlap.seconds
+    ms = overlap.seconds * 1000
+    told = (
+        f"{overlap.first.component}: {overlap.first.run} and {overlap.second.run} acted both for "
+        f"{ms:.1f} ms"
+    )
+    stops = [one for one in struck if one.fault.kind in _STOPPED and one.pod in pods]
+    for one in stops:
+        whole = one.fault.kind == "pod frozen"
+        if whole and one.ended - 0.05 <= overlap.start and end <= one.ended + thaw_bound:
+            verdict.thaw_ms.append(ms)
+            verdict.explained.append(("after-thaw", f"{told}, after {one.pod} was thawed"))
+            return
+        if not whole and one.begun <= overlap.start and end <= one.ended + thaw_bound:
+            text = f"{told}, while the guard of {one.pod} was stopped and its command was not"
+            verdict.explained.append(("guard-stopped", text))
+            return
+    verdict.overlap_ms = max(verdict.overlap_ms, ms)
+    near = [one for one in struck if one.pod in pods and one.begun <= end <= one.ended + 15]
+    text = "; ".join(f"{one.fault.kind} {one.begun:.2f}-{one.ended:.2f}" for one in near)
+    verdict.violations.append(f"two-acting: {told} at {overlap.start:.3f} (faults: {text})")
+
+
+# --- the checker's findings
+
+
+def judge_findings(
+    findings: Iterable[checker.Finding],
+    struck: Sequence[Struck],
+    verdict: Verdict,
+    *,
+    failed: Mapping[str, Sequence[float]] | None = None,
+) -> None:
+    """Sort the checker's findings in.
+
+    failed: by component, when (boot time) it gave up a request that nobody had answered.
+    """
+    reset = {one.fault.component for one in struck if one.fault.kind in _EPOCH_RESET}
+    for finding in findings:
+        text = f"{finding.rule}: {finding.text}"
+        if finding.rule in ("member-changes", "old-member"):
+            continue  # judge_switches tells which of them were recorded
+        if finding.kind == checker.UNKNOWN:
+            verdict.unknown.append(text)
+        elif finding.kind == checker.LIMIT:
+            verdict.explained.append((finding.rule, finding.text))
+        elif finding.rule == "two-acting":
+            # Told by epochs, which begin anew with a Lease that was deleted or edited. Who acted
+            # at the same time, whatever the epochs, judge_overlap has measured.
+            continue
+        elif "got no answer" in finding.text and _all_away(finding, struck, failed):
+            text = f"{finding.text} (several faults of servers and balancers at once)"
+            verdict.explained.append(("no-answer", text))
+        elif finding.rule == "epoch-backwards" and _named(finding.text) in reset:
+            verdict.explained.append(
+                ("epoch-anew", f"{finding.text} (its Lease was tampered with)")
+            )
+        else:
+            verdict.violations.append(text)
+            verdict.lost += finding.rule in LOST
+            verdict.doubled += finding.rule in DOUBLED
+
+
+def _all_away(
+    finding: checker.Finding, struck: Sequence[Struck], failed: Mapping[str, Sequence[float]] | None
+) -> bool:
+    """Whether at least two faults had struck servers and balancers whenever a request failed."""
+    times = (failed or {}).get(_named(finding.text), ())
+    own = [one for one in struck if one.fault.component in (SERVERS, BALANCER)]
+    return bool(times) and all(
+        sum(one.begun <= at and one.ended >= at - _RETRY_SECONDS for one in own) >= 2
+        for at in times
+    )
+
+
+def _named(text: str) -> str:
+    """The component that a finding is about: "scheduler NAME: ..."."""
+    return text.partition(":")[0].rpartition(" ")[2]
+
+
+# --- which server answered
+
+
+@dataclass
+class _Reason:
+    """Why a client may see `before` answer no more but `after`, between which times (seconds since
+    1970). rule: that it is counted as; "": recorded. then: what the client may see after that."""
+
+    before: str
+    after: str
+    begin: float
+    end: float
+    rule: str = ""
+    text: str = ""
+    then: _Reason | None = None
+
+    def fits(self, change: Change) -> bool:
+        right = change.after == self.after and self.before in ("", change.before)
+        return right and self.begin <= change.at <= self.end
+
+
+def judge_switches(
+    changes: Iterable[Change],
+    recorded: Iterable[Recorded],
+    moves: Iterable[Move],
+    struck: Sequence[Struck],
+    verdict: Verdict,
+    *,
+    offset: float,
+) -> None:
+    """Each change of the server that answers needs a reason, and a reason is good for one change.
+
+    changes: as a client saw them, by the time of the first answer.
+    recorded: what the balancers wrote into the record; the same switch more than once is one.
+    moves: what they did and did not record, by their logs.
+    offset: what to add to the times of all that to get the boot time.
+    """
+    strange = []
+    reasons = _reasons(recorded, moves, struck, offset=offset)
+    for change in changes:
+        at = change.at + offset
+        told = f"from {change.before} to {change.after} at {at:.3f}"
+        fitting = [one for one in reasons if one.fits(change)]
+        if fitting:
+            found = min(fitting, key=lambda one: (one.rule, one.end))
+            reasons.remove(found)
+            if found.then is not None:
+                reasons.append(found.then)
+            if found.rule:
+                verdict.explained.append((found.rule, f"{told}: {found.text}"))
+        else:
+            strange.append(f"{told}, which nobody has recorded")
+    if strange:
+        text = f"old-member: {len(strange)} changes of the server that answers: "
+        verdict.violations.append(text + "; ".join(strange[:5]))
+
+
+def _reasons(
+    recorded: Iterable[Recorded], moves: Iterable[Move], struck: Sequence[Struck], *, offset: float
+) -> list[_Reason]:
+    switches: dict[tuple[int, str], list[Recorded]] = {}
+    for one in recorded:
+        switches.setdefault((one.count, one.member), []).append(one)
+    found = []
+    for (_, member), told in switches.items():
+        at = min(one.at for one in told)
+        begin = min((one.begin for one in told if one.begin is not None), default=None)
+        begin = at - _RECORD_SECONDS if begin is None else begin
+        found.append(_Reason("", member, begin - _SEEN_SECONDS, at + _SHOWS_SECONDS))
+    for move in moves:
+        if move.how == ASLEEP and not _slept(move, struck, offset=offset):
+            continue
+        rule, text = _UNRECORDED[move.how]
+        text = text.format(move)
+        late = move.end + _BACK_SECONDS
+        back = _Reason(move.target, move.source, move.begin, late, rule, text)
+        begin, end = move.begin - _SEEN_SECONDS, move.end + _SHOWS_SECONDS
+        found.append(_Reason(move.source, move.target, begin, end, rule, text, then=back))
+    return found
+
+
+def _slept(move: Move, struck: Sequence[Struck], *, offset: float) -> bool:
+    """Whether somebody had stopped the agent meanwhile."""
+    begin, end = move.begin + offset, move.end + offset
+    return any(
+        one.fault.kind in _AGENT_STOPPED
+        and one.pod == move.pod
+        and one.begun <= end
+        and one.ended >= begin
+        for one in struck
+    )
+
+
+# --- the history of the Leases
+
+
+def judge_history(versions: Sequence[Version], asked: Asked, verdict: Verdict) -> None:
+    """Nobody takes a Lease that was held before its duration is over, and epochs rise.
+
+    Only what electors wrote is judged, not what follows an edit. A take-over for which `asked` has
+    no times (the audit log ended with the API server, or the watch had to begin anew) is judged by
+    its epoch alone.
+    """
+    verdict.versions += len(versions)
+    for name in sorted({one.name for one in versions}):
+        own = [one for one in versions if one.name == name]
+        # a watch that begins anew tells the present version once more
+        own = [one for before, one in pairwise([None, *own]) if one != before and one is not None]
+        moments = _moments(own, asked)
+        for number, (before, after) in enumerate(pairwise(own), start=1):
+            if before.gone or after.gone or before.uid != after.uid:
+                continue
+            if after.holder and after.holder != before.holder and after.by_elector:
+                verdict.take_overs += 1
+                first = next(
+                    n
+                    for n, one in enumerate(own)
+                    if (one.uid, one.holder) == (before.uid, before.holder)
+                )
+                times = (moments[first], moments[number - 1], moments[number])
+                _judge_take_over(before, after, times, verdict)
+
+
+def _moments(own: Sequence[Version], asked: Asked) -> list[float | None]:
+    """When the API server was asked for each version; None: that is not known."""
+    times = [asked.get((after.name, before.version)) for before, after in pairwise(own)]
+    return [None, *times] if own else []
+
+
+def _judge_take_over(
+    before: Version, after: Version, times: tuple[float | None, float | None, float | None],
+    verdict: Verdict,
+) -> None:  # fmt: skip
+    """times: of the first version with the former holder, of `before` and of `after`.
+
+    Exact, however late anybody was told: the request for `before` arrived before that was stored,
+    and so before anybody could see it; the one for `after` arrived after it was sent, and that must
+    not be before `before` was seen for its whole duration.
+    """
+    told = f"Lease {after.name}: {before.holder} (epoch {before.epoch}) to {after.holder} (epoch "
+    told += f"{after.epoch})"
+    if after.epoch <= before.epoch:
+        verdict.violations.append(f"lease-epoch: {told}: the epoch must rise")
+    first, earlier, later = times
+    if before.released or not before.holder or not before.by_elector:
+        return
+    if earlier is None or later is None:
+        return
+    verdict.timed += 1
+    waited = later - earlier + _CLOCK_SECONDS
+    if waited >= before.duration:
+        return
+    text = f"lease-early: {told} after {waited:.3f} s instead of {before.duration:g} s"
+    if after.name != BALANCER:
+        verdict.violations.append(text)
+    elif waited < PROFILES["Hot"].silence:
+        verdict.violations.append(f"{text}, and not even three renewals were left out")
+    elif first is None:
+        verdict.timed -= 1
+    elif later - first + _CLOCK_SECONDS < EARLY_PAUSE:
+        text += f", and it was held for {later - first:.3f} s only, not for {EARLY_PAUSE:g} s"
+        verdict.violations.append(text)
+    else:
+        verdict.early += 1

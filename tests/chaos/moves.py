@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the balancers' logs say about changes of the server that answers. Pure.
+
+HAProxy moves requests to the stand-in as soon as a server is DOWN, the agent makes that a switch at
+the stand-in's next good check and records it (docs/adr/0012). Not all that begins so ends in the
+record, and the judge must know of the rest. HAProxy and agent write into one file, so their order
+is known without any clock; HAProxy writes no time, so the agent's lines around it give that.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_TIMED = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:,(\d{3})|Z) ")
+_MOVED = re.compile(r"dpe_balancer (\w+) is DOWN: requests go to (\w+), to be counted soon")
+_COUNTED = re.compile(r"dpe_balancer active member: (\w+), before: (\w+) \(")
+_RECORDED = re.compile(r"dpe_balancer recorded: active (\w+), switches (\d+), ")
+_BACK = re.compile(r"dpe_balancer requests go back to (\w+)")
+_HAPROXY_ENDED = re.compile(r"dpe_balancer HAProxy ended")
+# the agent has ended, or another balancer is routed instead
+_REPLACED = re.compile(
+    r"guard: (the command ended|started the command)|"
+    r"dpe_balancer (HAProxy .* hangs|clients are sent to another balancer)"
+)
+_ALONE = re.compile(r"^Server [\w-]+-(\w+)/\1 is DOWN\. 0 active and 1 backup")
+_DOWN = re.compile(r"^Server [\w-]+-(\w+)/\1 is DOWN")
+_UP = re.compile(r"^Server [\w-]+-(\w+)/\1 is UP\. ")
+
+TAKEN_BACK, REPLACED, ASLEEP = "taken back", "replaced", "asleep"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A server that was written into the record as the active one, as the `count`-th switch, at
+    `at`; requests went there not before `begin`, which may be long before, with the API server away
+    (seconds since 1970; None: only the record was seen)."""
+
+    at: float
+    member: str
+    count: int
+    begin: float | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """In the balancer `pod` requests went from `source` to `target`, which was never recorded.
+
+    begin, end: seconds since 1970, the earliest and the latest moment that the log allows. how:
+    TAKEN_BACK, the stand-in was DOWN too before it counted; REPLACED, HAProxy or agent ended, or
+    another balancer took its place, before it was recorded; ASLEEP, the server was UP again, and
+    the stand-in not DOWN, before the agent had noticed anything.
+    """
+
+    pod: str
+    source: str
+    target: str
+    begin: float
+    end: float
+    how: str
+
+
+@dataclass
+class Said:
+    """What one balancer's log says."""
+
+    recorded: list[Recorded] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+
+
+def said(pod: str, log: Iterable[str]) -> Said:
+    """Read one balancer's log, in which its agents and its HAProxies write."""
+    reader = _Reader(pod)
+    for line in log:
+        reader.take(line)
+    return reader.found
+
+
+class _Reader:
+    """The state between two lines: `moving`, the servers away from which requests go without a
+    record, and since when; `down`, those that HAProxy sees DOWN."""
+
+    def __init__(self, pod: str) -> None:
+        self.pod = pod
+        self.found = Said()
+        self.now = 0.0
+        self.moving: dict[str, float] = {}
+        self.noticed: set[str] = set()
+        self.down: set[str] = set()
+        # ended by HAProxy's word, whose latest moment is the time of the next line that has one
+        self.unnoticed: list[tuple[str, float, str]] = []
+
+    def take(self, line: str) -> None:
+        if timed := _TIMED.match(line):
+            self.now = _seconds(timed)
+            for source, begin, how in self.unnoticed:
+                self._note(source, begin, how)
+            self.unnoticed.clear()
+            self._agent(line)
+        else:
+            self._haproxy(line)
+
+    def _haproxy(self, line: str) -> None:
+        if down := _DOWN.match(line):
+            self.down.add(down[1])
+        alone = _ALONE.match(line)
+        if alone and alone[1] not in self.moving:
+            self.moving[alone[1]] = self.now
+            self.noticed.discard(alone[1])
+        elif up := _UP.match(line):
+            self.down.discard(up[1])
+            if up[1] in self.moving and up[1] not in self.noticed:
+                how = TAKEN_BACK if _other(up[1]) in self.down else ASLEEP
+                self.unnoticed.append((up[1], self.moving.pop(up[1]), how))
+
+    def _agent(self, line: str) -> None:
+        if moved := _MOVED.search(line):
+            self.moving.setdefault(moved[1], self.now)
+            self.noticed.add(moved[1])
+        elif back := _BACK.search(line):
+            source = back[1]
+            if source in self.moving and _other(source) in self.down:
+                self._note(source, self.moving[source], TAKEN_BACK)
+            self._forget(source)
+        elif recorded := _RECORDED.search(line):
+            source = _other(recorded[1])
+            begin = self.moving.get(source, self.now)
+            self.found.recorded.append(Recorded(self.now, recorded[1], int(recorded[2]), begin))
+            self._forget(source)
+        elif _HAPROXY_ENDED.search(line):
+            # an agent that has noticed goes on with the move in the next HAProxy
+            self._replaced(self.moving.keys() - self.noticed)
+            self.down.clear()
+        elif _REPLACED.search(line):
+            self._replaced(set(self.moving))
+            self.noticed.clear()
+        elif counted := _COUNTED.search(line):
+            self.noticed.add(counted[2])
+
+    def _replaced(self, sources: Iterable[str]) -> None:
+        for source in sources:
+            self._note(source, self.moving.pop(source), REPLACED)
+
+    def _forget(self, source: str) -> None:
+        self.moving.pop(source, None)
+        self.noticed.discard(source)
+
+    def _note(self, source: str, begin: float, how: str) -> None:
+        move = Move(self.pod, source, _other(source), begin, self.now, how)
+        self.found.moves.append(move)
+
+
+def _other(server: str) -> str:
+    """The stand-in of one of the two servers, a and b."""
+    return "b" if server == "a" else "a"
+
+
+def _seconds(line: re.Match[str]) -> float:
+    """Seconds since 1970 of a line: the agent writes the machine's own time, the guard UTC."""
+    whole = datetime.datetime.strptime(f"{line[1]} {line[2]}", "%Y-%m-%d %H:%M:%S")
+    if line[3] is None:
+        return whole.replace(tzinfo=datetime.UTC).timestamp()
+    return whole.astimezone().timestamp() + int(line[3]) / 1000

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Promise: two watchers at once start an overlapping workflow once, if the title allows it to be known."""
+
+import pytest
+from tests.e2e.site import Site
+from tests.e2e.volumes import SharedVolumes
+from tests.e2e.workflow import Component, Workflows, watcher
+
+pytestmark = pytest.mark.e2e
+
+
+def test_good_title_runs_once_what_both_have_seen(shared_site: Site, workers: Component) -> None:
+    shared = SharedVolumes(shared_site.kube)
+    shared.make("twice-table-watcher-memory-1", "twice-table-watcher-memory-2")
+    # longer than the time between the two watchers' looks: titles guard overlap, nothing else
+    manifest = watcher("twice", shared_site, mode="Concurrent", seconds=20)
+    shared_site.kube.apply(manifest)
+    found = Component(shared_site.kube, "WorkflowTableWatcher", "twice")
+    try:
+        found.wait_ready()
+        assert len(found.ready_pods()) == 2
+        workflows = Workflows(shared_site)
+        workflows.entries("twice", add=4)
+        titles = workflows.wait_titles("twice-", 4)
+        # both have looked since: what each of them was told is in its memory
+        workflows.entries("twice", add=1)
+        titles = workflows.wait_titles("twice-", 5)
+        assert len(titles) == len(set(titles)), titles
+        claims = shared_site.kube.list("pvc", {"app.kubernetes.io/instance": "twice"})
+        assert len(claims) == 2, "each member has a memory of its own"
+    finally:
+        shared_site.kube.delete("WorkflowTableWatcher", "twice")
+    assert len(shared_site.kube.list("pvc", {"app.kubernetes.io/instance": "twice"})) == 2
+    shared_site.kube.run("delete", "pvc", "-l", "app.kubernetes.io/instance=twice")
+
+
+@pytest.mark.parametrize("title", ["!0 %tableid%-%entryid%", "%entryid%-%guid%", "%tableid%"])
+def test_title_that_would_run_twice_is_refused(shared_site: Site, title: str) -> None:
+    manifest = watcher("refused", shared_site, mode="Concurrent")
+    manifest["spec"]["titleTemplate"] = title
+    assert "titleTemplate" in shared_site.kube.refused(manifest)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Promise: PAR files are copied to the redundant location, and nothing that people wrote is destroyed."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e.kubectl import Object, condition, eventually
+from tests.e2e.operator_release import OperatorRelease
+from tests.e2e.site import Site
+from tests.e2e.volumes import SharedVolumes
+
+pytestmark = pytest.mark.e2e
+MASTER, REDUNDANT = "par-master", "par-redundant"
+
+
+class Store:
+    """A ParStore on two existing claims."""
+
+    def __init__(self, site: Site) -> None:
+        self.kube = site.kube
+        self.volumes = SharedVolumes(site.kube)
+        self._asked = 0
+
+    def manifest(self, site: str) -> Object:
+        return {
+            "apiVersion": "dpe.dev/v1alpha1",
+            "kind": "ParStore",
+            "metadata": {"name": "files"},
+            "spec": {
+                "clusterRef": {"name": site},
+                "master": {"claimName": MASTER},
+                "redundant": [{"name": "nightly", "claimName": REDUNDANT}],
+                # never by itself: the tests ask for each run
+                "sync": {"schedule": "0 3 1 1 *", "timeZone": "Europe/Berlin", "quietPeriod": "0s"},
+            },
+        }
+
+    def ask(self) -> Object:
+        """Ask for a run and return what it came to."""
+        self._asked += 1
+        before = self.last().get("finishedAt")
+        self.kube.annotate("parstore", "files", sync_now=f"run {self._asked}")
+        return eventually(
+            lambda: run if (run := self.last()).get("finishedAt") not in (None, before) else None,
+            timeout=60, what="the result of a run", describe=self.describe,
+        )  # fmt: skip
+
+    def last(self) -> Object:
+        found: Object = self.kube.get("parstore", "files").get("status", {}).get("lastRun", {})
+        return found
+
+    def copy(self) -> dict[str, str]:
+        files = self.volumes.read(REDUNDANT)
+        return {name.removeprefix("current/"): text for name, text in files.items()}
+
+    def condition(self, kind: str) -> Object:
+        return condition(self.kube.get("parstore", "files"), kind)
+
+    def describe(self) -> str:
+        return (
+            self.kube.run("get", "parstore,jobs,pods", "-o", "wide", check=False)
+            + self.kube.run("describe", "parstore", "files", check=False)
+            + self.kube.run("logs", "-l", "app.kubernetes.io/component=par-sync", check=False)
+        )
+
+
+def claim(name: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "storageClassName": "dpe-shared",
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def store(whole_site: Site) -> Iterator[Store]:
+    found = Store(whole_site)
+    found.volumes.make(MASTER, REDUNDANT)
+    found.volumes.write(MASTER, {"GLOBAL.PAR": "global\n", "users/anna.par": "anna\n"})
+    found.kube.apply(claim(MASTER), claim(REDUNDANT), found.manifest(whole_site.name))
+    yield found
+    found.kube.delete("parstore", "files")
+    found.kube.run("delete", "pvc", MASTER, REDUNDANT)
+
+
+def test_first_run_copies_everything(store: Store) -> None:
+    run = store.ask()
+    assert (run["result"], run["reason"]) == ("Succeeded", "FirstCopy"), store.describe()
+    assert store.copy() == {"GLOBAL.PAR": "global\n", "users/anna.par": "anna\n"}
+    assert run["verified"] is True and run["files"] == 2
+    assert store.condition("Synced")["status"] == "True", store.describe()
+
+
+def test_change_reaches_the_copy_on_demand(store: Store) -> None:
+    store.volumes.write(MASTER, {"GLOBAL.PAR": "changed\n", "new.par": "new\n"})
+    run = store.ask()
+    assert (run["result"], run["copied"]) == ("Succeeded", 2), store.describe()
+    assert store.copy()["GLOBAL.PAR"] == "changed\n"
+
+
+def test_edit_on_the_redundant_side_is_kept_and_reported(store: Store) -> None:
+    path = store.volumes.folder(REDUNDANT) / "current" / "users" / "anna.par"
+    path.write_text("edited while the master was away\n")
+    run = store.ask()
+    assert run["divergent"] == {"count": 1, "names": ["users/anna.par"]}, run
+    assert store.copy()["users/anna.par"] == "edited while the master was away\n"
+    shown = eventually(
+        lambda: c if (c := store.condition("Divergent"))["status"] == "True" else None,
+        timeout=20, what="condition Divergent", describe=store.describe,
+    )  # fmt: skip
+    assert "users/anna.par" in shown["message"]
+
+
+def test_empty_master_empties_nothing(store: Store) -> None:
+    before = store.copy()
+    master = store.volumes.folder(MASTER)
+    kept = {path: path.read_bytes() for path in master.rglob("*.[pP][aA][rR]")}
+    for path in kept:
+        path.unlink()
+    try:
+        run = store.ask()
+        assert (run["result"], run["reason"]) == ("Refused", "MasterEmpty"), store.describe()
+        assert store.copy() == before
+        assert store.condition("Synced")["status"] == "False"
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+
+
+def test_copy_runs_without_the_operator(store: Store, operator: OperatorRelease) -> None:
+    """The nightly run is a CronJob's; the result is kept where it needs no operator."""
+    store.volumes.write(MASTER, {"night.par": "written at night\n"})
+    operator.scale(0)
+    try:
+        cron_job = store.kube.list("cronjob", {"app.kubernetes.io/instance": "files"})[0]
+        name = cron_job["metadata"]["name"]
+        store.kube.run("create", "job", "at-night", f"--from=cronjob/{name}")
+        store.kube.run(
+            "wait", "--for=condition=Complete", "job/at-night", "--timeout=60s", timeout=70
+        )
+        assert store.copy()["night.par"] == "written at night\n"
+    finally:
+        operator.scale(2)
+    eventually(
+        lambda: store.last().get("job") == "at-night",
+        timeout=60, what="the status tells of the night's run", describe=store.describe,
+    )  # fmt: skip
+    store.kube.delete("job", "at-night")

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Promise: an update takes the standby first, switches, then the former active; it stops at the first unhealthy step."""
+
+import copy
+
+import pytest
+from tests.e2e.kubectl import eventually
+from tests.e2e.site import Site
+
+pytestmark = pytest.mark.e2e
+
+
+def test_update_under_load_standby_first(shared_site: Site) -> None:
+    before, standby = shared_site.active(), shared_site.standby()
+    changed = copy.deepcopy(shared_site.manifest)
+    changed["spec"]["server"]["podAnnotations"] = {"example.com/round": "1"}
+    with shared_site.load(seconds=300) as load:
+        shared_site.kube.apply(changed)
+        eventually(
+            lambda: all(
+                shared_site.member_annotation(name, "example.com/round") == "1"
+                for name in (before, standby)
+            ),
+            timeout=90,
+            what="both members carry the new template",
+            describe=shared_site.describe,
+        )
+        shared_site.kube.wait_ready("dpe", shared_site.name)
+        load.stop(after=2)
+        seen = load.summary()
+
+    assert seen["failedAfterRetries"] == 0, load.story()
+    assert [(switch["from"], switch["to"]) for switch in seen["switches"]] == [(before, standby)], (
+        load.story()
+    )
+    shared_site.manifest.update(changed)
+
+
+def test_update_stops_at_the_first_unhealthy_step_and_can_be_set_back(shared_site: Site) -> None:
+    active, standby = shared_site.active(), shared_site.standby()
+    kept = shared_site.member_uid(active)
+    broken = copy.deepcopy(shared_site.manifest)
+    broken["spec"]["server"]["image"] = "localhost/dpe/there-is-no-such-image:1"
+    shared_site.kube.apply(broken)
+    eventually(
+        lambda: shared_site.member_image(standby) == broken["spec"]["server"]["image"],
+        timeout=30,
+        what="the standby is tried first",
+        describe=shared_site.describe,
+    )
+    with shared_site.load(seconds=10) as load:
+        assert load.summary()["failedAfterRetries"] == 0, load.story()
+    assert shared_site.member_uid(active) == kept, "the active member is left alone"
+
+    shared_site.kube.apply(shared_site.manifest)
+    shared_site.kube.wait_ready("dpe", shared_site.name)
+    assert shared_site.member_uid(active) == kept
+    assert shared_site.active() == active

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From raw runs to what is published: counted runs, figures, page and picture; no cluster."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+MEASUREMENTS = ROOT / "docs" / "measurements"
+
+
+def part(name: str) -> Any:
+    return importlib.import_module(f"dpe_bench.{name}")
+
+
+def seen(gap: float, **changes: Any) -> dict[str, Any]:
+    return {
+        "gap_ms": gap, "gap_is_over": True, "undisturbed_gap_ms": 30.0, "failed_requests": 2,
+        "failed_after_retries": 0, "switches": 1, "overlap_ms": 0.0, **changes,
+    }  # fmt: skip
+
+
+def run(gap: float, scenario: str = "server-crash", subject: str = "dpe-operator", **changes: Any):
+    return {
+        "scenario": scenario, "subject": subject, "commit": "c1", "machine": {"cpus": 2},
+        "versions": {"Kubernetes": "v1"}, "took_seconds": 60.0, "entries": {"cluster": seen(gap)},
+        "lost": None, "doubled": None, **changes,
+    }  # fmt: skip
+
+
+RUNS = [
+    run(300.0),
+    run(250.0, entries={"cluster": seen(250.0), "nodeport": seen(280.0, failed_requests=9)}),
+    run(900.0, commit="c2", entries={"cluster": seen(900.0, failed_requests=5)}),
+    run(
+        52000.0, "server-node-cut", "deployment", entries={"cluster": seen(5e4, gap_is_over=False)}
+    ),
+]
+
+
+def results(runs: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    found = part("figures").published(runs, command="make bench-failover")
+    return {(one["scenario"], one["subject"], one["entry"]): one for one in found["results"]}
+
+
+def test_figures_are_the_spread_of_the_gaps_and_the_worst_of_the_counts() -> None:
+    one = results(RUNS)["server-crash", "dpe-operator", "cluster"]
+    assert one["runs"] == 3
+    assert one["gap_ms"] == {"p50": 300.0, "p99": 900.0, "p99_is_max": True, "max": 900.0}
+    assert (one["failed_requests"], one["failed_after_retries"], one["gaps_not_over"]) == (5, 0, 0)
+    assert results(RUNS)["server-crash", "dpe-operator", "nodeport"]["runs"] == 1
+
+
+def test_a_99th_percentile_is_claimed_from_100_runs_on() -> None:
+    many = results([run(float(n)) for n in range(1, 101)])
+    assert many["server-crash", "dpe-operator", "cluster"]["gap_ms"] == {
+        "p50": 50.0, "p99": 99.0, "p99_is_max": False, "max": 100.0,
+    }  # fmt: skip
+
+
+def test_workflows_that_nobody_looked_at_are_unknown_and_not_0() -> None:
+    def lost(*values: int | None) -> Any:
+        runs = [run(1.0, lost=value) for value in values]
+        return results(runs)["server-crash", "dpe-operator", "cluster"]["lost"]
+
+    assert (lost(None), lost(0, None), lost(0, 2)) == (None, None, 2)
+
+
+def test_recorded_switches_are_the_most_of_any_run_that_looked(tmp_path: Path) -> None:
+    def recorded(*values: int | None) -> Any:
+        runs = [run(1.0, recorded_switches=value) for value in values]
+        return results([*runs, run(1.0)])["server-crash", "dpe-operator", "cluster"]
+
+    assert recorded()["recorded_switches"] is None, "older runs do not say it"
+    assert recorded(None)["recorded_switches"] is None
+    assert recorded(0)["recorded_switches"] == 0
+    assert recorded(0, 2, 1)["recorded_switches"] == 2
+    write_raw(tmp_path / "raw.jsonl", [run(1.0, recorded_switches=0)])
+    part("report").write(tmp_path / "raw.jsonl", tmp_path)
+    page = (tmp_path / "failover.md").read_text()
+    assert "| dpe-operator | pod | 1 | 1 | max | 1 | 30 | 2 | 0 | 1 | 0 | 0 | -/- |" in page
+
+
+def test_what_is_kept_of_a_run_are_the_fields_of_the_probers_summary() -> None:
+    from dpe_operator.prober.measure import Record, summarize  # noqa: PLC0415
+
+    records = [
+        Record(kind, t, t, t, True, 1, "a") for kind in ("fresh", "keepAlive") for t in (1, 9)
+    ]
+    summary = {**summarize(records, seconds=9, undisturbed=6.0), "errorKinds": {}}
+    kept = part("figures").entry_figures(summary)
+    assert (kept["gap_ms"], kept["kept_gap_ms"], kept["fresh_gap_ms"]) == (8000, 8000, 8000)
+    assert set(seen(0.0)) <= set(kept)
+
+
+def write_raw(path: Path, runs: list[dict[str, Any]]) -> None:
+    for one in runs:
+        part("raw").append(path, one)
+
+
+def test_the_report_is_made_without_a_cluster(tmp_path: Path) -> None:
+    write_raw(tmp_path / "raw.jsonl", RUNS)
+    command = [sys.executable, ROOT / "hack/bench", "report", "--raw", tmp_path / "raw.jsonl"]
+    done = subprocess.run([*command, "--out", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "failover.json").read_text())
+    assert found["commits"] == ["c1", "c2"] and len(found["results"]) == 3
+    page = (tmp_path / "failover.md").read_text()
+    assert "| dpe-operator | pod | 3 | 300 | max | 900 | 30 | 5 | 0 | 1 | - | 0 | -/- |" in page
+    assert "| >50000 |" in page, "a gap that was not over is marked"
+    picture = ET.fromstring((tmp_path / "failover.svg").read_text())
+    labels = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert "900 (3)" in labels and "50,000 or more (1)" in labels
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_without_a_run_the_page_says_so(tmp_path: Path, there: bool) -> None:
+    if there:
+        (tmp_path / "raw.jsonl").touch()
+    part("report").write(tmp_path / "raw.jsonl", tmp_path)
+    assert "No run is published here yet" in (tmp_path / "failover.md").read_text()
+    assert json.loads((tmp_path / "failover.json").read_text())["results"] == []
+    assert not (tmp_path / "failover.svg").exists()
+
+
+def test_what_is_published_is_what_the_raw_runs_give() -> None:
+    report = part("report")
+    for name, text in report.texts(report.RAW).items():
+        assert (MEASUREMENTS / name).read_text() == text, f"{name}: run make bench-report"
+    assert (MEASUREMENTS / "failover.svg").exists() == bool(part("raw").read(report.RAW))
+
+
+def test_a_line_that_a_killed_bench_left_unfinished_does_not_count(tmp_path: Path) -> None:
+    raw, path = part("raw"), tmp_path / "raw.jsonl"
+    write_raw(path, RUNS[:2])
+    with path.open("a") as file:
+        file.write('{"scenario": "server-cr')
+    assert raw.read(path) == RUNS[:2]
+    raw.append(path, RUNS[2])
+    assert raw.read(path) == RUNS[:3]
+
+
+def test_a_broken_line_in_between_is_told_with_its_number(tmp_path: Path) -> None:
+    (tmp_path / "raw.jsonl").write_text("{}\nnonsense\n{}\n")
+    with pytest.raises(ValueError, match="line 2"):
+        part("raw").read(tmp_path / "raw.jsonl")
+
+
+def test_runs_of_another_commit_count_only_when_asked_to() -> None:
+    counted = part("raw").counted
+    assert counted(RUNS, commit="c1")["server-crash", "dpe-operator"] == 2
+    assert counted(RUNS, commit=None)["server-crash", "dpe-operator"] == 3
+
+
+def test_the_plan_is_what_is_promised() -> None:
+    plan = part("cases").plan()
+    ours = {item.scenario.name: item.runs for item in plan if item.subject.name == "dpe-operator"}
+    assert (ours["server-crash"], ours["server-node-cut"], ours["api-outage"]) == (30, 10, 3)
+    others = {item.key: item.runs for item in plan if not item.subject.ours}
+    assert others["server-crash", "haproxy-default"] == 10
+    assert others["server-node-cut", "deployment"] == 3
+    assert ("balancer-kill", "deployment") not in others, "it has none"
+    servers = {name for name, one in part("cases").SCENARIOS.items() if one.about == "servers"}
+    assert set(part("faults").FAULTS) == servers
+
+
+def test_a_name_that_is_not_known_is_told_with_those_that_are() -> None:
+    with pytest.raises(ValueError, match=r"SCENARIO: there is no 'crash'; there are: server-crash"):
+        part("cases").plan(scenarios=["crash"])
+
+
+def test_an_early_end_leaves_something_of_every_scenario() -> None:
+    left = [(item, item.runs) for item in part("cases").plan()]
+    order = list(part("order").rounds(left, size=3))
+    assert Counter(item.key for item in order) == {item.key: runs for item, runs in left}
+    first = order[: 3 * len(left)]
+    assert set(Counter(item.key for item in first).values()) == {3}
+    subjects = [item.subject.name for item in first]
+    assert subjects == sorted(subjects, key=subjects.index), "a subject is set up once a round"

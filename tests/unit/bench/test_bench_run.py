@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run from settling to its line in the raw file; cluster, clients and fault are stand-ins."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+def part(name: str) -> Any:
+    return importlib.import_module(f"dpe_bench.{name}")
+
+
+class Pair:
+    """A subject that notes what it is asked to do; each fault is one recorded switch."""
+
+    about = "servers"
+
+    def __init__(self, case: Any, notes: list[str], counts: bool) -> None:
+        self.case, self.notes, self.counts = case, notes, counts
+        self.switches = 7
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *words: self.notes.append(" ".join([name, *words]))
+
+    def server(self) -> Any:
+        return {"spec": {"nodeName": "worker"}}
+
+    balancer = server
+
+    def switch_count(self) -> int | None:
+        self.notes.append("switch_count")
+        return self.switches if self.counts else None
+
+
+@pytest.fixture
+def notes() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, notes: list[str]) -> Any:
+    module = part("bench")
+
+    class Clients:
+        def __init__(self, _subject: Any, *, seconds: int, **_: Any) -> None:
+            notes.append(f"clients for {seconds} s")
+
+        def __enter__(self) -> Clients:
+            return self
+
+        def __exit__(self, *_: Any) -> None:
+            notes.append("clients removed")
+
+        def summaries(self) -> dict[str, Any]:
+            from dpe_operator.prober.measure import Record, summarize  # noqa: PLC0415
+
+            records = [Record("fresh", t, t, t, True, 1, "a") for t in (1, 9)]
+            summary = {**summarize(records, seconds=9, undisturbed=4.0), "errorKinds": {}}
+            return {"cluster": {**summary, "startedAt": "2026-01-01T00:00:00+00:00"}}
+
+    def fault(strike: Any) -> None:
+        notes.append("fault")
+        strike.repair.callback(notes.append, "repair")
+        strike.subject.switches += 1
+
+    monkeypatch.setattr(module, "Clients", Clients)
+    monkeypatch.setattr(module, "FAULTS", dict.fromkeys(part("cases").SCENARIOS, fault))
+    monkeypatch.setattr(module, "_line", lambda _run: "a line")
+    monkeypatch.setattr(module.time, "sleep", lambda _seconds: None)
+    for name in ("wait_nodes", "wait_api_server"):
+        monkeypatch.setattr(module.machines, name, lambda _, name=name: notes.append(name))
+    made = module.Bench.__new__(module.Bench)
+    made._wish = SimpleNamespace(raw_file=tmp_path / "raw.jsonl", seed=1)
+    made._commit, made._cluster, made._versions = "c1", None, {}
+    made._subject, made._nodes_touched = None, False
+    return made
+
+
+def one(bench: Any, notes: list[str], scenario: str, subject: str = "dpe-operator") -> Any:
+    (item,) = part("cases").plan([scenario], [subject], 1)
+    bench._subject = Pair(item.subject, notes, counts=item.subject.ours)
+    bench._one(item)
+    return part("raw").read(bench._wish.raw_file)[-1]
+
+
+def test_a_run_settles_rests_strikes_counts_the_switches_and_repairs(
+    bench: Any, notes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = one(bench, notes, "server-crash")
+    assert notes == [
+        "settle", "aim server-crash", "rest server-crash", "switch_count", "clients for 12 s",
+        "fault", "switch_count", "clients removed", "repair",
+    ]  # fmt: skip
+    assert (run["recorded_switches"], run["load_seconds"], run["undisturbed_seconds"]) == (1, 12, 4)
+    assert list(run["spent"]) == sorted(
+        ["set up", "settle", "aim", "rest", "start", "load", "repair"]
+    )
+    told = capsys.readouterr().err
+    assert "took 0 s: set up 0.0, settle 0.0, aim 0.0, rest 0.0, start" in told
+
+
+def test_nodes_are_waited_for_after_a_run_that_touched_one(bench: Any, notes: list[str]) -> None:
+    one(bench, notes, "server-node-cut")
+    assert "wait_nodes" not in notes, "nobody had touched one"
+    one(bench, notes, "server-crash")
+    assert notes.count("wait_nodes") == 1
+    one(bench, notes, "server-crash")
+    assert notes.count("wait_nodes") == 1
+
+
+def test_after_an_api_outage_the_switches_are_read_once_it_answers(
+    bench: Any, notes: list[str]
+) -> None:
+    assert one(bench, notes, "api-outage")["recorded_switches"] == 1
+    end = notes.index("fault")
+    assert notes[end : end + 3] == ["fault", "wait_api_server", "switch_count"]
+
+
+def test_a_baseline_records_no_switches(bench: Any, notes: list[str]) -> None:
+    assert one(bench, notes, "server-crash", "deployment")["recorded_switches"] is None

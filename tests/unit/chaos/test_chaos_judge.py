@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the judge of a chaos run tells a broken promise from what lies outside of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from tests.chaos.faults import Struck
+from tests.chaos.frontend import BALANCER, SERVERS
+from tests.chaos.history import Version, asked
+from tests.chaos.judge import (
+    Acting,
+    Verdict,
+    judge_findings,
+    judge_history,
+    judge_overlap,
+    judge_switches,
+    merge,
+    overlaps,
+)
+from tests.chaos.moves import ASLEEP, REPLACED, TAKEN_BACK, Move, Recorded
+from tests.chaos.plan import Fault
+
+from dpe_operator.prober.measure import Change
+from dpe_simulator.checker import LIMIT, TOPOLOGY, UNKNOWN, Finding
+
+
+def acted(pod: str, start: float, end: float, *, component: str = "news") -> Acting:
+    return Acting(component, pod, f"{pod}/1", start, end)
+
+
+def struck(kind: str, pod: str, begun: float, ended: float, component: str = "news") -> Struck:
+    fault = Fault(1, begun, kind, component, "acting", ended - begun, "", 0)
+    return Struck(fault, pod, begun, ended)
+
+
+def judged(acting: list[Acting], *faults: Struck) -> Verdict:
+    verdict = Verdict()
+    for overlap in overlaps(acting):
+        judge_overlap(overlap, faults, verdict, thaw_bound=0.1)
+    return verdict
+
+
+def test_stretches_are_put_together() -> None:
+    assert merge([(3, 4), (0, 1), (1.2, 2)], gap=0.25) == [(0, 2), (3, 4)]
+
+
+def test_one_after_the_other_is_no_overlap() -> None:
+    assert overlaps([acted("a", 0, 10), acted("b", 10, 20), acted("a", 20, 30)]) == []
+    assert overlaps([acted("a", 0, 10), acted("b", 5, 20, component="other")]) == []
+
+
+def test_two_that_act_are_a_violation_with_the_faults_around_it() -> None:
+    verdict = judged([acted("a", 0, 10), acted("b", 9.5, 20)], struck("pod deleted", "a", 8, 9))
+    assert verdict.overlap_ms == 500
+    assert "two-acting" in verdict.violations[0]
+    assert "pod deleted" in verdict.violations[0]
+
+
+def test_after_a_thaw_the_bound_counts() -> None:
+    acting = [acted("a", 0, 5), acted("b", 9, 30), acted("a", 15.01, 15.05)]
+    frozen = struck("pod frozen", "a", 5, 15)
+    verdict = judged(acting, frozen)
+    assert (verdict.violations, verdict.explained_by_rule()) == ([], {"after-thaw": 1})
+    assert 39 < verdict.thaw_ms[0] < 41
+    late = judged([*acting[:2], acted("a", 15.01, 15.4)], frozen)
+    assert len(late.violations) == 1
+    of_another = judged(acting, struck("pod frozen", "c", 5, 15))
+    assert len(of_another.violations) == 1
+
+
+def test_a_guard_that_somebody_stopped_is_outside_of_the_promise() -> None:
+    acting = [acted("a", 0, 12), acted("b", 9, 30)]
+    verdict = judged(acting, struck("guard frozen", "a", 4, 12))
+    assert (verdict.violations, verdict.explained_by_rule()) == ([], {"guard-stopped": 1})
+    assert len(judged(acting, struck("guard frozen", "a", 4, 8)).violations) == 1
+
+
+def test_findings_are_sorted() -> None:
+    verdict = Verdict()
+    found = [
+        Finding(LIMIT, "trigger-missed", "why"), Finding(UNKNOWN, "ledger-incomplete", "x"),
+        Finding(TOPOLOGY, "change-lost", "table-watcher news: gone"),
+        Finding(TOPOLOGY, "trigger-doubled", "scheduler s: twice"),
+        Finding(TOPOLOGY, "epoch-backwards", "worker w: began at 1"),
+        Finding(TOPOLOGY, "epoch-backwards", "worker v: began at 1"),
+    ]  # fmt: skip
+    judge_findings(found, [struck("Lease deleted", "", 0, 1, component="w")], verdict)
+    assert (verdict.lost, verdict.doubled, len(verdict.violations)) == (1, 1, 3)
+    assert verdict.explained_by_rule() == {"epoch-anew": 1, "trigger-missed": 1}
+    assert len(verdict.unknown) == 1
+
+
+def switches(
+    *changes: Change, moves: tuple[Move, ...] = (), faults: tuple[Struck, ...] = ()
+) -> Verdict:
+    verdict = Verdict()
+    # told twice, by the log and by who watches the record
+    recorded = [Recorded(0.0, "a", 0), Recorded(125.0, "b", 1, 100.5), Recorded(125.2, "b", 1)]
+    judge_switches(changes, recorded, moves, faults, verdict, offset=1000.0)
+    return verdict
+
+
+def test_a_change_of_the_server_is_recorded_or_a_violation() -> None:
+    there, back, again = Change(101, "a", "b"), Change(103, "b", "a"), Change(104, "a", "b")
+    assert switches(there).violations == []
+    assert "old-member: 1" in switches(there, back).violations[0]
+    assert "old-member: 2" in switches(there, back, again).violations[0], "one record, one change"
+    assert "old-member" in switches(Change(150, "a", "b")).violations[0], "long after the record"
+    assert "old-member" in switches(Change(99, "a", "b")).violations[0], "before HAProxy's word"
+
+
+def moved(how: str) -> Move:
+    return Move("h", "b", "a", 200.0, 200.4, how)
+
+
+@pytest.mark.parametrize(
+    ("how", "rule"), [(TAKEN_BACK, "move-taken-back"), (REPLACED, "balancer-replaced")]
+)
+def test_a_move_without_a_record_explains_one_change_there_and_one_back(
+    how: str, rule: str
+) -> None:
+    there, back = Change(200.1, "b", "a"), Change(200.6, "a", "b")
+    verdict = switches(there, back, moves=(moved(how),))
+    assert (verdict.violations, verdict.explained_by_rule()) == ([], {rule: 2})
+    assert "old-member: 2" in switches(there, back).violations[0]
+    again = (Change(201.0, "b", "a"), Change(201.5, "a", "b"))
+    assert "old-member: 2" in switches(there, back, *again, moves=(moved(how),)).violations[0]
+    assert "old-member: 1" in switches(back, moves=(moved(how),)).violations[0], "back only"
+    other_way = Move("h", "a", "b", 200.0, 200.4, how)
+    assert "old-member: 1" in switches(there, back, moves=(other_way,)).violations[0]
+
+
+def test_a_server_that_was_back_before_the_agent_looked_needs_an_agent_that_was_stopped() -> None:
+    changes = Change(200.1, "b", "a"), Change(200.6, "a", "b")
+    stopped = struck("agent frozen", "h", 1199, 1201, component=BALANCER)
+    verdict = switches(*changes, moves=(moved(ASLEEP),), faults=(stopped,))
+    assert (verdict.violations, verdict.explained_by_rule()) == ([], {"agent-asleep": 2})
+    for fault in (replace(stopped, pod="other"), replace(stopped, begun=1201, ended=1202)):
+        assert switches(*changes, moves=(moved(ASLEEP),), faults=(fault,)).violations
+
+
+def test_a_request_that_nobody_answered_is_explained_by_two_faults_only() -> None:
+    lost = Finding(TOPOLOGY, "trigger-lost", "scheduler s: trigger 2:00 of p got no answer: closed")
+    killed = struck("server killed", "a", 90, 90, component=SERVERS)
+    both = [killed, struck("server frozen", "b", 91, 96, component=SERVERS)]
+    verdict = Verdict()
+    judge_findings([lost], both, verdict, failed={"s": [100.0]})
+    assert (verdict.violations, verdict.explained_by_rule()) == ([], {"no-answer": 1})
+    judge_findings([lost], [killed], verdict, failed={"s": [100.0]})
+    assert verdict.lost == 1
+
+
+HELD = Version("news", "u", 10, "uid-a_1", 4, 4.0, released=False)
+RENEWED = replace(HELD, version=20)
+TAKEN = replace(HELD, version=30, holder="uid-b_1", epoch=5)
+
+
+def history(*versions: Version, times: tuple[float, ...] = ()) -> Verdict:
+    """times: when the API server was asked for each version from the second one on."""
+    name = versions[0].name
+    before = [one.version for one in versions]
+    verdict = Verdict()
+    asked = {(name, one): at for one, at in zip(before, times, strict=False)}
+    judge_history(versions, asked, verdict)
+    return verdict
+
+
+def rules(verdict: Verdict) -> list[str]:
+    return [text.partition(":")[0] for text in verdict.violations]
+
+
+def test_a_lease_is_taken_after_its_duration_with_a_higher_epoch() -> None:
+    verdict = history(HELD, RENEWED, TAKEN, times=(100.0, 104.1))
+    assert (rules(verdict), verdict.take_overs, verdict.timed) == ([], 1, 1)
+    early = history(HELD, RENEWED, TAKEN, times=(100.0, 103.9))
+    assert rules(early) == ["lease-early"], "a tenth of a second is enough"
+    assert rules(history(HELD, RENEWED, replace(TAKEN, epoch=4))) == ["lease-epoch"]
+    released = replace(HELD, version=20, holder="", released=True)
+    assert rules(history(HELD, released, TAKEN, times=(100.0, 100.2))) == []
+
+
+def test_what_was_edited_made_anew_or_not_seen_is_not_timed() -> None:
+    edited = replace(RENEWED, holder="a-stranger", by_elector=False)
+    assert rules(history(HELD, edited, TAKEN, times=(100.0, 100.5))) == []
+    named = replace(TAKEN, by_elector=False, epoch=4)
+    verdict = history(HELD, RENEWED, named, times=(100.0, 100.5))
+    assert (rules(verdict), verdict.take_overs) == ([], 0), "somebody named the other pod"
+    assert history(HELD, replace(TAKEN, uid="another"), times=(100.0,)).take_overs == 0
+    # the audit log lacks one of the two
+    for times in ((100.0,), (None, 100.5)):
+        verdict = history(HELD, RENEWED, TAKEN, times=times)  # type: ignore[arg-type]
+        assert (rules(verdict), verdict.timed) == ([], 0)
+
+
+def test_a_version_that_is_told_twice_is_one() -> None:
+    verdict = Verdict()
+    asked = {("news", 10): 100.0, ("news", 20): 103.0}
+    judge_history([HELD, RENEWED, RENEWED, TAKEN], asked, verdict)
+    assert rules(verdict) == ["lease-early"]
+
+
+def test_the_lease_of_a_balancer_is_broken_early_by_the_rules_of_that() -> None:
+    first = replace(HELD, name=BALANCER, duration=6.0)
+    own = (first, replace(first, version=15), replace(RENEWED, name=BALANCER, duration=6.0))
+    taken = replace(TAKEN, name=BALANCER)
+    before = replace(first, version=5, holder="uid-b_0", epoch=3)
+    good = history(before, *own, taken, times=(60.0, 61.0, 100.0, 101.6))
+    assert (rules(good), good.early) == ([], 1)
+    impatient = history(before, *own, taken, times=(60.0, 61.0, 100.0, 101.3))
+    assert rules(impatient) == ["lease-early"], "not even three renewals were left out"
+    again = history(before, *own, taken, times=(80.0, 81.0, 100.0, 101.6))
+    assert rules(again) == ["lease-early"], "held for 21.6 s only"
+
+
+def test_times_come_from_the_audit_log() -> None:
+    line = {
+        "verb": "update", "requestReceivedTimestamp": "1970-01-01T00:01:40.500000Z",
+        "objectRef": {"resource": "leases", "namespace": "n", "name": "news", "resourceVersion": "7"},
+        "responseStatus": {"code": 200},
+    }  # fmt: skip
+    refused = line | {"responseStatus": {"code": 409}, "requestReceivedTimestamp": "x"}
+    patched = line | {"verb": "patch"}
+    lines = [json.dumps(one, separators=(",", ":")) for one in (line, refused, patched)]
+    assert asked([*lines, lines[0][:40]], "n") == {("news", 7): 100.5}
+    assert asked(lines, "other") == {}

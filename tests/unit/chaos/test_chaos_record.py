@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rounds add up to a run, runs to a total, and a run that was stopped is found again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.record import RIG, Book, added, total
+
+NAMES = {"rig": RIG, "seed": "7", "commit": "abc", "rate": 2.5, "timings": "Fast"}
+
+
+def figures(**changes: Any) -> dict[str, Any]:
+    return {
+        **NAMES, "date": "2026-01-01", "rounds": 1, "minutes": 4.0, "faults": 600,
+        "faultsByKind": {"pod frozen": 500, "guard killed": 100}, "workflows": 1320,
+        "overlap_ms": 0.0, "afterThaw": {"n": 2, "max_ms": 40.0}, "violations": [], **changes,
+    }  # fmt: skip
+
+
+def test_rounds_add_up() -> None:
+    second = figures(
+        faultsByKind={"pod frozen": 10, "crash loop": 1}, overlap_ms=3.5, faults=11, workflows=1200,
+        afterThaw={"n": 1, "max_ms": 90.0}, violations=["two-acting: x"], date="2026-01-02",
+    )  # fmt: skip
+    both = added(figures(), second)
+    assert both["faultsByKind"] == {"crash loop": 1, "guard killed": 100, "pod frozen": 510}
+    assert (both["minutes"], both["rounds"], both["faults"]) == (8.0, 2, 611)
+    assert (both["overlap_ms"], both["afterThaw"]) == (3.5, {"n": 3, "max_ms": 90.0})
+    assert both["violations"] == ["two-acting: x"]
+    assert (both["faultsPerSecond"], both["workflowsPerSecond"]) == (1.27, 5.25)
+    assert {name: both[name] for name in NAMES} == NAMES
+
+
+def test_the_book_goes_on_with_a_run_and_adds_the_runs_up(tmp_path: Path) -> None:
+    path = tmp_path / "measurements/chaos.json"
+    book = Book(path)
+    assert book.find(NAMES) is None
+    book.keep(figures())
+    found = book.find(NAMES)
+    assert found is not None
+    book.keep(added(found, figures()))
+    book.keep(figures(seed="8"))
+    said = json.loads(path.read_text())
+    assert [(one["seed"], one["rounds"]) for one in said["runs"]] == [("7", 2), ("8", 1)]
+    (whole,) = said["totals"]
+    assert (whole["seeds"], whole["faults"], whole["minutes"]) == (["7", "8"], 1800, 12.0)
+    assert whole["faultsPerSecond"] == 2.5
+    assert book.find({**NAMES, "commit": "another"}) is None
+
+
+def test_runs_of_the_other_rig_stay_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "chaos.json"
+    other = {"rig": "kind", "seed": "1", "faults": 300}
+    path.write_text(json.dumps({"runs": [other], "totals": [{"rig": "kind"}], "note": "kept"}))
+    Book(path).keep(figures())
+    said = json.loads(path.read_text())
+    assert (said["runs"][0], said["totals"][0], said["note"]) == (other, {"rig": "kind"}, "kept")
+    assert total(said["runs"])["faults"] == 600

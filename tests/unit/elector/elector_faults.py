@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong in the model of the electors, and how one example is played."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tests.unit.elector.elector_model import Node
+from tests.unit.elector.elector_world import World
+
+from dpe_elector.timings import KILL_SECONDS, PROFILES, Timings
+
+SAFE, FAST = PROFILES["Safe"], PROFILES["Fast"]
+FAULTS_END = 120.0
+# longest wait for a Lease, and a container that restarts twice on the way
+CALM = 60.0
+# the longest that a killed command acts on: the guard's longest tick is part of KILL_SECONDS
+SLOWEST_DEATH = KILL_SECONDS - 0.2
+VOUCHED = {"state": "released", "epoch": 0}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`what` happens at `at` (true seconds) to node number `node`, for `seconds` where it lasts."""
+
+    at: float
+    what: str
+    node: int
+    seconds: float
+
+
+def _calm_network(node: Node) -> None:
+    node.network.cut, node.network.loss, node.network.delay = False, 0.0, 0.02
+
+
+def _cut(world: World, node: Node, seconds: float) -> None:
+    node.network.cut = True
+    world.after(seconds, lambda: _calm_network(node))
+
+
+def _lossy(world: World, node: Node, seconds: float) -> None:
+    node.network.loss = world.random.uniform(0.05, 0.7)
+    world.after(seconds, lambda: _calm_network(node))
+
+
+def _slow(world: World, node: Node, seconds: float) -> None:
+    node.network.delay = world.random.uniform(0.1, 6.0)
+    world.after(seconds, lambda: _calm_network(node))
+
+
+def _outage(world: World, node: Node, seconds: float) -> None:
+    world.up = False
+
+    def back() -> None:
+        world.up = True
+
+    world.after(seconds, back)
+
+
+def _crash_elector(world: World, node: Node, seconds: float) -> None:
+    node.guard.elector_died()
+
+
+def _freeze_both(world: World, node: Node, seconds: float) -> None:
+    node.freeze_guard(seconds)
+    node.freeze_elector(seconds)
+
+
+def _other_timings(world: World, node: Node, seconds: float) -> None:
+    """The container comes back in place with the other profile, its command is long dead."""
+    node.timings = FAST if node.timings == SAFE else SAFE
+    node.container_died()
+
+
+def _die_slowly(world: World, node: Node, seconds: float) -> None:
+    """From now on a killed command acts on for a while."""
+    node.dying = min(seconds / 40, 1.0) * SLOWEST_DEATH
+
+
+def _lose_command(world: World, node: Node, seconds: float) -> None:
+    """The program cannot be started for a while: a volume is missing, say."""
+    node.able = False
+
+    def back() -> None:
+        node.able = True
+
+    world.after(seconds, back)
+
+
+def _delete(world: World, node: Node, seconds: float) -> None:
+    world.delete()
+
+    def again() -> None:
+        if world.lease is None:
+            world.create()
+
+    world.after(seconds / 10, again)
+
+
+FAULTS: dict[str, Callable[[World, Node, float], None]] = {
+    "freeze the node": lambda world, node, seconds: node.freeze(seconds),
+    "freeze the guard": lambda world, node, seconds: node.freeze_guard(seconds),
+    "freeze the elector": lambda world, node, seconds: node.freeze_elector(seconds),
+    "freeze the guard and the elector": _freeze_both,
+    "kill the elector": _crash_elector,
+    "kill the container": lambda world, node, seconds: node.container_died(),
+    "restart with other timings": _other_timings,
+    "kill slowly": _die_slowly,
+    "lose the command": _lose_command,
+    "end the command": lambda world, node, seconds: node.guard.command_exits(),
+    "stop the pod": lambda world, node, seconds: node.guard.terminate(),
+    "cut the network": _cut,
+    "lose packets": _lossy,
+    "slow the network": _slow,
+    "stop the API server": _outage,
+}
+EDITS: dict[str, Callable[[World, Node, float], None]] = {
+    "clear the holder": lambda world, node, seconds: world.edit(holderIdentity=""),
+    "name a stranger": lambda world, node, seconds: world.edit(holderIdentity="stranger"),
+    "name a candidate": lambda world, node, seconds: world.edit(holderIdentity=node.guard.identity),
+    "shorten the duration": lambda world, node, seconds: world.edit(leaseDurationSeconds=1),
+    "touch": lambda world, node, seconds: world.edit(renewTime="2020-01-01T00:00:00.000000Z"),
+}
+DELETIONS = {"delete the Lease": _delete}
+
+
+def play(
+    seed: int,
+    timings: Sequence[Timings],
+    rates: Sequence[float],
+    faults: Sequence[Fault],
+    *,
+    once: Sequence[float | None] = (None, None, None),
+) -> World:
+    """Run one example to its end.
+
+    `timings`, `rates` of the clocks and `once` (the patience of single runs) are by node; two
+    timings make two nodes.
+    """
+    world = World(seed)
+    world.create(VOUCHED)
+    nodes = [
+        Node(world, name, timings=chosen, rate=rate, once=patience)
+        for name, chosen, rate, patience in zip("abc", timings, rates, once, strict=False)
+    ]
+    everything = {**FAULTS, **EDITS, **DELETIONS}
+    for fault in faults:
+        node = nodes[fault.node % len(nodes)]
+
+        def strike(fault: Fault = fault, node: Node = node) -> None:
+            everything[fault.what](world, node, fault.seconds)
+
+        world.at(fault.at, strike)
+    world.run_until(FAULTS_END + 45 + CALM)
+    world.finish()
+    return world

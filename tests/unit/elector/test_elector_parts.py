@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The small parts of the elector: timings, flags, permit, messages, link, probes, log."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dpe_elector import clock
+from dpe_elector.election import Mode, State
+from dpe_elector.link import Link
+from dpe_elector.log import Log
+from dpe_elector.messages import (
+    Order,
+    Phase,
+    Status,
+    Verb,
+    decode_order,
+    decode_status,
+    pipes,
+)
+from dpe_elector.permit import Permit, why_ended
+from dpe_elector.probes import Health, Probes, file_is_fresh
+from dpe_elector.settings import SettingsRefused, parse
+from dpe_elector.timings import PROFILES, Timings, TimingsRefused, check
+
+PACKAGES = Path(sys.modules["dpe_elector"].__file__ or "").parents[1]
+ENVIRONMENT = {"POD_NAMESPACE": "radio", "POD_UID": "u-1", "POD_NAME": "w-0"}
+
+
+def test_the_profiles_have_a_margin_and_three_calls_before_the_deadline() -> None:
+    for timings in PROFILES.values():
+        assert check(timings) is timings
+        assert 3 * timings.call_timeout <= timings.renew_deadline + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("timings", "message"),
+    [
+        (Timings(11, 10, 2), "10.20 s, and 1 s to kill the command make 11.20 s: .* 12"),
+        (Timings(15, 4, 2), "two retry periods of 2 s and 0.5 s .* 4.5 s"),
+        (Timings(15, 10, 0.1), "--retry-period 0.1 s is below 0.2 s"),
+        (Timings(601, 10, 2), "--lease-duration 601 s is above 600 s"),
+    ],
+)
+def test_timings_without_a_margin_are_refused_with_the_arithmetic(
+    timings: Timings, message: str
+) -> None:
+    with pytest.raises(TimingsRefused, match=message):
+        check(timings)
+
+
+def test_the_least_timings_that_pass() -> None:
+    assert check(Timings(12, 10, 2)).duration == 12
+    assert check(Timings(3, 1.9, 0.5)).duration == 3
+
+
+def test_flags_and_their_defaults() -> None:
+    found = parse(["--lease", "x", "--", "run", "--fast", "--", "it"], ENVIRONMENT)
+    assert found.command == ("run", "--fast", "--", "it")
+    assert (found.mode, found.namespace, found.lease) == (Mode.EXCLUSIVE, "radio", "x")
+    assert found.timings == PROFILES["Safe"]
+    assert (found.probe_port, found.grace, found.pod) == (8081, 25.0, "w-0")
+    assert found.identity.startswith("u-1_")
+    again = parse(["--lease", "x", "--", "run"], ENVIRONMENT)
+    assert again.identity != found.identity, "every start of the process has an identity of its own"
+
+
+def test_hot_mode_has_hot_timings_and_single_values_replace_those_of_a_profile() -> None:
+    hot = parse(["--lease", "x", "--mode", "hot", "--", "run"], ENVIRONMENT)
+    assert hot.timings == PROFILES["Hot"]
+    mixed = parse(
+        ["--lease", "x", "--profile", "Fast", "--retry-period", "0.5", "--", "run"], ENVIRONMENT
+    )
+    assert mixed.timings == Timings(6, 4.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--", "x"], "--lease"),
+        (["--lease", "x"], "no command"),
+        (["--lease", "x", "--"], "no command"),
+        (["--lease", "x", "--mode", "cold", "--", "x"], "--mode"),
+        (["--lease", "x", "--profile", "safe", "--", "x"], "--profile"),
+        (["--lease", "x", "--grace", "-1", "--", "x"], "--grace -1"),
+        (["--lease", "x", "--probe-port", "70000", "--", "x"], "--probe-port 70000"),
+        (["--lease", "x", "--lease-duration", "5.5", "--", "x"], "--lease-duration"),
+        (["--lease", "x", "--renew-deadline", "14.9", "--", "x"], "give at least"),
+        (["--lease", "x", "--leas", "y", "--", "x"], "--leas"),
+        (["--lease", "x", "command", "--", "x"], "command"),
+    ],
+)
+def test_unusable_flags_name_the_flag(flags: list[str], message: str) -> None:
+    with pytest.raises(SettingsRefused, match=message):
+        parse(flags, ENVIRONMENT)
+
+
+def test_a_namespace_is_needed() -> None:
+    with pytest.raises(SettingsRefused, match="set DPE_ELECTOR_POD_NAMESPACE by the downward API"):
+        parse(["--lease", "x", "--", "run"], {})
+    assert parse(["--lease", "x", "--namespace", "n", "--", "run"], {}).namespace == "n"
+
+
+def test_the_electors_own_variables_go_before_the_plain_ones() -> None:
+    own = {f"DPE_ELECTOR_{name}": f"own-{name}" for name in ENVIRONMENT}
+    found = parse(["--lease", "x", "--", "run"], {**ENVIRONMENT, **own})
+    assert (found.namespace, found.pod) == ("own-POD_NAMESPACE", "own-POD_NAME")
+    assert found.identity.startswith("own-POD_UID_")
+
+
+def test_the_environment_is_what_the_kernel_was_given() -> None:
+    """Python puts LC_CTYPE into os.environ where no locale is set."""
+    script = (
+        "import os, sys\n"
+        "from dpe_elector.environment import inherited, without_own\n"
+        "os.environ['ADDED'] = '1'\n"
+        "assert 'LC_CTYPE' in os.environ\n"
+        "sys.stdout.buffer.write(repr(without_own(inherited())).encode(errors='surrogateescape'))\n"
+    )
+    given = {b"PYTHONPATH": os.fsencode(PACKAGES), b"ODD": b"a=\xe9\n", b"DPE_ELECTOR_X": b"1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=given, capture_output=True, check=True, timeout=20
+    )
+    assert done.stdout == b"{'PYTHONPATH': '%b', 'ODD': 'a=\\udce9\\n'}" % os.fsencode(PACKAGES)
+
+
+def test_a_permit_ends_with_its_time() -> None:
+    permit = Permit(1, 100.0, 5.0)
+    assert why_ended(permit, 99.99, 5.0) is None
+    assert "no renewal" in (why_ended(permit, 100.0, 5.0) or "")
+
+
+def test_a_permit_ends_when_the_wall_clock_ran_ahead() -> None:
+    permit = Permit(1, 100.0, 5.0)
+    assert why_ended(permit, 50.0, 5.5) is None
+    assert "paused" in (why_ended(permit, 50.0, 5.51) or "")
+    assert why_ended(permit, 50.0, -10.0) is None, "set back is no sign of a pause"
+
+
+def test_orders_and_statuses_survive_the_pipe() -> None:
+    for order in (
+        Order(1, Verb.BEAT),
+        Order(2, Verb.RUN, Permit(3, 123456.789012345, 1.7e9)),
+        Order(3, Verb.KILL),
+    ):
+        assert decode_order(order.encode().rstrip(b"\n")) == order
+    status = Status(7, Phase.CLEARING, 3, 2, True)
+    assert decode_status(status.encode().rstrip(b"\n")) == status
+    for line in (b"", b"x", b"1 run 2", b"1 fly", b"x run 1 2 3"):
+        with pytest.raises(ValueError):
+            decode_order(line)
+
+
+def test_a_pipe_neither_blocks_nor_breaks() -> None:
+    guard, elector = pipes()
+    elector.send(b"one\ntw")
+    assert guard.receive() == [b"one"]
+    elector.send(b"o\n")
+    assert guard.receive() == [b"two"]
+    assert not guard.ended
+    for _ in range(3000):
+        guard.send(b"x" * 100 + b"\n")
+    assert 100 < len(elector.receive()) < 3000
+    elector.close()
+    assert guard.receive() == [] and guard.ended
+    guard.send(b"nobody listens\n")
+    guard.close()
+
+
+class FakePipe:
+    """Keeps what was sent."""
+
+    read_from = -1
+    ended = False
+
+    def __init__(self) -> None:
+        self.sent: list[Order] = []
+
+    def send(self, line: bytes) -> None:
+        self.sent.append(decode_order(line))
+
+    def receive(self) -> list[bytes]:
+        return []
+
+
+def linked() -> tuple[Link, FakePipe]:
+    pipe = FakePipe()
+    return Link(pipe), pipe
+
+
+HELD = State(epoch=5, until=1e9, running=True)
+LOST = State(running=True)
+
+
+def test_an_old_status_is_not_the_end_of_a_new_command() -> None:
+    link, pipe = linked()
+    link.run(Permit(5, 1e9, 0.0))
+    assert not link.command_ended(Status(0, Phase.NONE, 4, 1, False), HELD)
+    assert not link.command_ended(Status(1, Phase.RUNNING, 5, 2, False), HELD)
+    assert link.running and link.starts == 2
+    assert not link.command_ended(Status(1, Phase.CLEARING, 5, 2, False), HELD)
+    assert link.command_ended(Status(1, Phase.NONE, 5, 2, False), HELD)
+    assert pipe.sent[0].permit == Permit(5, 1e9, 0.0)
+
+
+def test_a_killed_command_is_dead_only_after_the_order_was_read() -> None:
+    link, pipe = linked()
+    link.run(Permit(5, 1e9, 0.0))
+    link.kill()
+    link.kill()
+    assert [order.verb for order in pipe.sent] == [Verb.RUN, Verb.KILL], "said once a second"
+    assert not link.command_ended(Status(1, Phase.NONE, 4, 1, False), LOST)
+    assert link.command_ended(Status(2, Phase.NONE, 5, 2, False), LOST)
+
+
+def test_a_guard_that_is_stopping_starts_nothing_any_more() -> None:
+    link, _ = linked()
+    link.run(Permit(5, 1e9, 0.0))
+    assert not link.command_ended(Status(0, Phase.NONE, 4, 1, True), HELD)
+    assert link.command_ended(Status(1, Phase.NONE, 4, 1, True), HELD)
+
+
+def test_in_hot_mode_the_end_is_seen_even_if_the_restart_was_quick() -> None:
+    link, _ = linked()
+    hot = State(epoch=5)
+    assert not link.command_ended(Status(0, Phase.NONE, 0, 0, False), hot)
+    assert not link.command_ended(Status(0, Phase.RUNNING, 0, 1, False), hot)
+    assert not link.command_ended(Status(1, Phase.RUNNING, 0, 1, False), hot)
+    assert link.command_ended(Status(1, Phase.RUNNING, 0, 2, False), hot)
+    assert link.command_ended(Status(1, Phase.CLEARING, 0, 2, False), hot)
+    assert not link.command_ended(Status(1, Phase.NONE, 0, 2, False), hot)
+
+
+def test_probes_say_why_not() -> None:
+    now = clock.boot()
+    health = Health("x", 15.0)
+    assert health.not_live(now) == ""
+    assert health.not_live(now + 21) == "the election loop hangs for 21 s"
+    health.contact = now
+    assert health.not_ready(now + 15) == ""
+    assert health.not_ready(now + 16) == "no contact to the API server for 16 s"
+    hot = Health("x", 6.0, hot=True)
+    assert hot.not_ready(now) == "the command is not ready"
+    hot.able = True
+    assert hot.not_ready(now + 1000) == "", "the API server is not needed to serve"
+
+
+def test_metrics_have_help_type_and_a_label() -> None:
+    health = Health("x", 15.0)
+    assert 'contact_age_seconds{lease="x"} +Inf' in health.metrics(clock.boot())
+    health.contact, health.holder, health.epoch = clock.boot(), True, 7
+    lines = health.metrics(clock.boot()).splitlines()
+    assert 'dpe_elector_holder{lease="x"} 1' in lines
+    assert 'dpe_elector_epoch{lease="x"} 7' in lines
+    names = {line.split("{")[0] for line in lines if not line.startswith("#")}
+    typed = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    assert {name.removesuffix("_sum").removesuffix("_count") for name in names} == typed
+
+
+def test_a_probe_server_is_not_held_up_by_a_silent_client() -> None:
+    import socket  # noqa: PLC0415
+    import urllib.request  # noqa: PLC0415
+
+    probes = Probes(0, Health("x", 15.0, hot=True, able=True))
+    probes.start()
+    with socket.create_connection(("127.0.0.1", probes.port)):
+        started = time.monotonic()
+        with urllib.request.urlopen(f"http://127.0.0.1:{probes.port}/readyz?x=1") as answer:
+            assert answer.read() == b"ok\n"
+        assert time.monotonic() - started < 2
+    probes.close()
+
+
+def test_a_ready_file_grows_stale(tmp_path: Path) -> None:
+    path = tmp_path / "ready"
+    assert not file_is_fresh(str(path))
+    path.touch()
+    assert file_is_fresh(str(path))
+    os.utime(path, (time.time() - 6, time.time() - 6))
+    assert not file_is_fresh(str(path))
+
+
+def test_log_lines_go_to_standard_error_and_never_block() -> None:
+    script = "from dpe_elector.log import Log\nfor n in range(20000): Log('guard')(f'line {n}')\n"
+    script = script.replace("Log('guard')(", "log(").replace("for n", "log = Log('guard')\nfor n")
+    reader, writer = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        stderr=writer,
+        timeout=20,
+        check=False,
+        env={"PYTHONPATH": str(PACKAGES)},
+    )
+    os.close(writer)
+    with open(reader, "rb") as file:
+        lines = file.read().splitlines()
+    assert done.returncode == 0
+    assert 100 < len(lines) < 20000, "what found no room is lost"
+    assert lines[0].endswith(b" dpe-elector guard: line 0")
+
+
+def test_without_standard_error_nothing_is_logged() -> None:
+    log = Log("guard")
+    log._descriptor = -1
+    log("lost")
+
+
+def test_clocks() -> None:
+    assert clock.boot() > 0
+    assert abs(clock.wall_offset() - clock.wall_offset()) < 0.1
+    assert clock.micro_time(1.000002) == "1970-01-01T00:00:01.000002Z"

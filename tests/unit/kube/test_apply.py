@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Applying children: waves, once only, aimed at one object, and what to do about refusals."""
+
+from typing import Any
+
+import pytest
+from tests.support.fake_client import FakeClient
+
+from dpe_operator.kube.apply import (
+    Applier,
+    delete_all,
+    hand_over,
+    last_editor,
+    make_changes,
+)
+from dpe_operator.kube.errors import ApiError, Conflict, Forbidden, Invalid, NamespaceGoing
+from dpe_operator.planning.objects import Obj, Ref, dig
+from dpe_operator.planning.plan import Change, Child, Deletion, Handover, Observed
+
+
+def obj(kind: str, name: str = "x", **more: Any) -> Obj:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "ns"}, **more}
+
+
+def observed(client: FakeClient) -> Observed:
+    return Observed(client.objects.values())
+
+
+async def test_waves() -> None:
+    client = FakeClient()
+    kinds = ["PodDisruptionBudget", "Deployment", "Service", "ConfigMap", "Role", "DpeServer"]
+    await Applier(client).apply([Child(obj(kind)) for kind in kinds], Observed())
+    assert [kind for _, kind in client.writes] == [
+        "ConfigMap", "Role", "Service", "Deployment", "DpeServer", "PodDisruptionBudget",
+    ]  # fmt: skip
+
+
+async def test_twice_is_once() -> None:
+    client = FakeClient()
+    applier = Applier(client)
+    children = [Child(obj("ConfigMap", data={"a": "b"}))]
+    (first,) = await applier.apply(children, Observed())
+    (second,) = await applier.apply(children, observed(client))
+    assert (first.action, second.action) == ("create", "skip")
+    assert client.writes == [("apply", "ConfigMap")]
+
+
+async def test_an_edit_is_applied_again_and_its_author_named() -> None:
+    client = FakeClient()
+    applier = Applier(client)
+    children = [Child(obj("ConfigMap", data={"a": "b"}))]
+    await applier.apply(children, Observed())
+    live = client.objects[Ref("ConfigMap", "ns", "x")]
+    live["data"]["a"] = "edited"
+    live["metadata"]["managedFields"].append({"manager": "kubectl-edit", "time": "2026"})
+    (result,) = await applier.apply(children, observed(client))
+    assert result.action == "apply" and result.by == "kubectl-edit"
+    assert [difference.path for difference in result.drift] == ["data.a"]
+    assert live["metadata"]["uid"] == client.objects[Ref("ConfigMap", "ns", "x")]["metadata"]["uid"]
+
+
+async def test_a_failure_stops_before_later_waves() -> None:
+    client = FakeClient()
+    client.fail["apply", "Service"] = Invalid(422, "Invalid", "no")
+    with pytest.raises(Invalid):
+        await Applier(client).apply([Child(obj("Deployment")), Child(obj("Service"))], Observed())
+    assert client.writes == [("apply", "Service")]
+
+
+async def test_initial_form_is_created_then_only_the_rest_applied() -> None:
+    client = FakeClient()
+    child = Child(obj("Lease"), initial=obj("Lease", spec={"holderIdentity": ""}))
+    await Applier(client).apply([child], Observed())
+    client.objects[Ref("Lease", "ns", "x")]["spec"]["holderIdentity"] = "somebody"
+    await Applier(client).apply([child], observed(client))
+    await Applier(client).apply([child], observed(client))
+    assert client.writes == [("create", "Lease"), ("apply", "Lease")]
+    assert client.objects[Ref("Lease", "ns", "x")]["spec"] == {"holderIdentity": "somebody"}
+
+
+async def test_initial_form_made_by_somebody_meanwhile() -> None:
+    client = FakeClient(obj("Lease"))
+    child = Child(obj("Lease"), initial=obj("Lease", spec={}))
+    (result,) = await Applier(client).apply([child], Observed())
+    assert result.action == "wait"
+
+
+async def test_initial_form_that_is_refused_falls_back_to_the_whole() -> None:
+    client = FakeClient()
+    client.fail["create", "Service"] = Invalid(422, "Invalid", "address is taken")
+    whole = obj("Service", spec={"ports": []})
+    await Applier(client).apply([Child(whole, initial=whole)], Observed())
+    assert client.writes == [("create", "Service"), ("apply", "Service")]
+    client.fail["create", "Lease"] = Invalid(422, "Invalid", "no")
+    with pytest.raises(Invalid):
+        await Applier(client).apply([Child(obj("Lease"), initial=obj("Lease"))], Observed())
+
+
+async def test_foreign_ports_of_a_service_go_first() -> None:
+    client = FakeClient()
+    applier = Applier(client)
+    child = Child(obj("Service", spec={"ports": [{"name": "https", "port": 443}]}))
+    await applier.apply([child], Observed())
+    live = client.objects[Ref("Service", "ns", "x")]
+    live["spec"]["ports"].append({"name": "other", "port": 1})
+    (result,) = await applier.apply([child], observed(client))
+    assert client.writes[1:] == [("patch", "Service"), ("apply", "Service")]
+    assert "spec.ports" in [difference.path for difference in result.drift]
+    (again,) = await applier.apply([child], observed(client))
+    assert again.action == "skip"
+
+
+class PickyClient(FakeClient):
+    """Refuses applies until the spec was replaced by a patch."""
+
+    async def apply(self, obj: Obj, *, manager: str, force: bool = True) -> Obj:
+        if not self.patches:
+            self.calls.append(("apply", Ref("Deployment", "ns", "x")))
+            raise Invalid(422, "Invalid", "duplicate port name")
+        return await super().apply(obj, manager=manager, force=force)
+
+
+async def test_an_apply_made_invalid_by_additions_of_others_replaces_these() -> None:
+    child = Child(obj("Deployment", spec={"replicas": 1}))
+    client = PickyClient(obj("Deployment", spec={"replicas": 1, "foreign": True}))
+    await Applier(client).apply([child], observed(client))
+    assert client.writes == [
+        ("apply", "Deployment"), ("patch", "Deployment"), ("apply", "Deployment"),
+    ]  # fmt: skip
+    with pytest.raises(Invalid):
+        await Applier(PickyClient()).apply([child], Observed())
+
+
+class WebhookClient(FakeClient):
+    """Changes what is applied, as a mutating webhook does."""
+
+    async def apply(self, obj: Obj, *, manager: str, force: bool = True) -> Obj:
+        stored = await super().apply(obj, manager=manager, force=force)
+        self.objects[Ref("Deployment", "ns", "x")]["spec"]["image"] = "mirror/x"
+        stored["spec"]["image"] = "mirror/x"
+        return stored
+
+
+async def test_a_webhook_does_not_make_us_write_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    client = WebhookClient()
+    applier = Applier(client)
+    child = Child(obj("Deployment", spec={"image": "x"}))
+    for _ in range(4):
+        await applier.apply([child], observed(client))
+    assert client.writes == [("apply", "Deployment")]
+    assert "mutating webhook" in caplog.text and "spec.image" in caplog.text
+
+
+async def test_a_terminating_object_is_waited_for() -> None:
+    leaving = obj("ConfigMap")
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-22T12:00:00Z"
+    client = FakeClient(leaving)
+    (result,) = await Applier(client).apply([Child(obj("ConfigMap"))], observed(client))
+    assert result.action == "wait" and client.writes == []
+
+
+async def test_handovers_use_their_manager_and_yield_to_others() -> None:
+    client = FakeClient()
+    farm = obj("ProcessorFarm", spec={"replicas": 2})
+    assert await hand_over(client, [Handover(farm, "replicas", force=False)]) == 1
+    assert client.managers == ["replicas"]
+    client.fail["apply", "ProcessorFarm"] = Conflict(409, "Conflict", "taken")
+    assert await hand_over(client, [Handover(farm, "replicas", force=False)]) == 0
+
+
+async def test_changes_of_what_is_gone_are_passed_over() -> None:
+    client = FakeClient(obj("DpeServer"))
+    patch: Obj = {"metadata": {"annotations": {"a": "b"}}}
+    changes = [Change(Ref("DpeServer", "ns", name), patch) for name in ("x", "gone")]
+    assert await make_changes(client, changes) == 1
+    stored = client.objects[Ref("DpeServer", "ns", "x")]
+    assert dig(stored, "metadata", "annotations") == {"a": "b"}
+
+
+async def test_deletions_hit_only_the_very_object() -> None:
+    client = FakeClient(obj("ConfigMap", "old"), obj("ConfigMap", "new"))
+    uid = client.objects[Ref("ConfigMap", "ns", "old")]["metadata"]["uid"]
+    deletions = [
+        Deletion(Ref("ConfigMap", "ns", "old"), uid),
+        Deletion(Ref("ConfigMap", "ns", "new"), "of one before"),
+        Deletion(Ref("ConfigMap", "ns", "gone"), "x"),
+    ]
+    assert await delete_all(client, deletions) == 2
+    assert [ref.name for ref in client.objects] == ["new"]
+
+
+def test_last_editor() -> None:
+    entries = [
+        {"manager": "a", "time": "2026-01-01T00:00:00Z"},
+        {"manager": "b", "time": "2026-01-02T00:00:00Z"},
+        {"manager": "kubelet", "time": "2026-01-03T00:00:00Z", "subresource": "status"},
+        {"manager": "us", "time": "2026-01-04T00:00:00Z"},
+    ]
+    assert last_editor({"metadata": {"managedFields": entries}}, but="us") == "b"
+    assert last_editor({"metadata": {}}, but="us") == ""
+
+
+class _NotLarger(FakeClient):
+    """Refuses sizes other than 1Gi, as the API server does for a class that cannot grow."""
+
+    error: ApiError = Forbidden(403, "Forbidden", "only dynamically provisioned pvc can be resized")
+
+    async def apply(self, obj: Obj, *, manager: str, force: bool = True) -> Obj:
+        if dig(obj, "spec", "size") != "1Gi":
+            self.calls.append(("refused", Ref(obj["kind"], "ns", "x")))
+            raise self.error
+        return await super().apply(obj, manager=manager, force=force)
+
+
+def _growing() -> Child:
+    small, large = (obj("PersistentVolumeClaim", spec={"size": size}) for size in ("1Gi", "2Gi"))
+    return Child(large, initial=small, fallback=small)
+
+
+@pytest.mark.parametrize("error", [_NotLarger.error, Invalid(422, "Invalid", "spec is immutable")])
+async def test_what_is_refused_falls_back_and_is_not_asked_for_again(error: ApiError) -> None:
+    client = _NotLarger(obj("PersistentVolumeClaim", spec={"size": "1Gi"}))
+    client.error = error
+    applier = Applier(client)
+    results = [
+        *await applier.apply([_growing()], observed(client)),
+        *await applier.apply([_growing()], observed(client)),
+    ]
+    assert [result.action for result in results] == ["apply", "skip"]
+    assert results[0].refused == str(error) and results[1].refused == ""
+    assert [verb for verb, _ in client.writes] == ["refused", "apply"]
+
+
+async def test_a_fallback_is_no_way_around_a_namespace_that_goes() -> None:
+    client = _NotLarger(obj("PersistentVolumeClaim", spec={"size": "1Gi"}))
+    client.error = NamespaceGoing(403, "Forbidden", "it is being terminated")
+    with pytest.raises(NamespaceGoing):
+        await Applier(client).apply([_growing()], observed(client))
+
+
+async def test_where_nothing_is_refused_all_of_it_is_applied() -> None:
+    client = FakeClient(obj("PersistentVolumeClaim", spec={"size": "1Gi"}))
+    (result,) = await Applier(client).apply([_growing()], observed(client))
+    assert result.action == "apply" and result.refused == ""
+    live = client.objects[Ref("PersistentVolumeClaim", "ns", "x")]
+    assert live["spec"] == {"size": "2Gi"}
+
+
+async def test_what_may_fail_is_done_without() -> None:
+    client = FakeClient()
+    client.fail["apply", "Job"] = Forbidden(403, "Forbidden", "exceeded quota: count/jobs.batch")
+    children = [Child(obj("Job"), may_fail=True), Child(obj("Deployment"))]
+    results = await Applier(client).apply(children, observed(client))
+    assert [(result.ref.kind, result.action) for result in results] == [
+        ("Deployment", "create"),
+        ("Job", "refused"),
+    ]
+    assert "exceeded quota" in results[1].refused
+
+
+async def test_a_namespace_that_goes_is_no_refusal_either() -> None:
+    client = FakeClient()
+    client.fail["apply", "Job"] = NamespaceGoing(403, "Forbidden", "it is being terminated")
+    with pytest.raises(NamespaceGoing):
+        await Applier(client).apply([Child(obj("Job"), may_fail=True)], observed(client))

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of the client: gaps, failures, members, switches."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dpe_operator.prober.measure import (
+    Record,
+    Served,
+    gap_until,
+    longest_gap,
+    member_changes,
+    overlap_seconds,
+    percentile,
+    summarize,
+    table,
+)
+
+
+def ok(done: float, member: str, *, kind: str = "keepAlive", attempts: int = 1) -> Record:
+    return Record(kind, done - 0.01, done - 0.01, done, True, attempts, member)
+
+
+def test_the_longest_gap_is_between_two_successes() -> None:
+    assert longest_gap([1.0, 1.1, 3.5, 3.6]) == pytest.approx((2.4, 1.1))
+
+
+def test_successes_need_not_come_in_order() -> None:
+    assert longest_gap([3.5, 1.0, 3.6, 1.1]) == pytest.approx((2.4, 1.1))
+
+
+@pytest.mark.parametrize("times", [[], [4.0]])
+def test_without_two_successes_there_is_no_gap(times: list[float]) -> None:
+    assert longest_gap(times) == (0.0, 0.0)
+
+
+def test_percentiles() -> None:
+    values = [float(number) for number in range(1, 101)]
+    assert [percentile(values, share) for share in (0.5, 0.99, 1.0)] == [50, 99, 100]
+    assert percentile([7.0], 0.5) == 7.0
+    assert percentile([], 0.5) == 0.0
+
+
+def test_one_switch_is_one_change() -> None:
+    served = [Served(0, 0.1, "a"), Served(1, 1.1, "a"), Served(2, 2.1, "b"), Served(3, 3.1, "b")]
+    changes = member_changes(served)
+    assert [(one.at, one.before, one.after) for one in changes] == [(2.1, "a", "b")]
+
+
+def test_a_slow_request_from_before_the_switch_is_no_return() -> None:
+    served = [Served(0, 0.1, "a"), Served(1, 5.0, "a"), Served(2, 2.1, "b"), Served(3, 3.1, "b")]
+    assert len(member_changes(served)) == 1
+
+
+def test_requests_under_way_together_at_the_switch_are_no_return() -> None:
+    served = [Served(0, 0.1, "a"), Served(1.9, 2.2, "a"), Served(2.0, 2.1, "b"), Served(3, 4, "b")]
+    assert len(member_changes(served)) == 1
+
+
+def test_a_request_to_the_former_member_shows_as_two_more_changes() -> None:
+    served = [Served(0, 0.1, "a"), Served(2, 2.1, "b"), Served(2.5, 2.6, "a"), Served(3, 3.1, "b")]
+    assert len(member_changes(served)) == 3
+
+
+def test_clocks_that_differ_need_a_tolerance() -> None:
+    served = [Served(0, 0.1, "a"), Served(2, 2.1, "b"), Served(2.11, 2.12, "a"), Served(3, 3, "b")]
+    assert len(member_changes(served)) == 3
+    assert len(member_changes(served, tolerance=0.05)) == 1
+
+
+def test_the_summary_counts_what_needed_a_retry_apart_from_what_was_lost() -> None:
+    records = [
+        ok(0.5, "a"), ok(1.0, "a"), ok(3.0, "b", attempts=3),
+        Record("keepAlive", 1.0, 4.0, 4.5, False, 8),
+        ok(0.7, "a", kind="fresh"), ok(0.9, "b", kind="fresh"),
+    ]  # fmt: skip
+    seen = summarize(records, seconds=5.0, until=1.8)
+    assert (seen["requests"], seen["succeeded"]) == (6, 5)
+    assert (seen["failedWithoutRetry"], seen["failedAfterRetries"], seen["retries"]) == (2, 1, 9)
+    kept, fresh = seen["classes"]["keepAlive"], seen["classes"]["fresh"]
+    assert (kept["longestGapMilliseconds"], kept["longestGapAtSecond"]) == (2000.0, 1.0)
+    assert fresh["longestGapMilliseconds"] == pytest.approx(200.0)
+    assert "slow" not in seen["classes"]
+    assert seen["members"] == {"a": 3, "b": 2}
+
+
+def test_members_are_counted_second_by_second() -> None:
+    seen = summarize([ok(0.5, "a"), ok(0.6, "a"), ok(2.5, "b"), ok(3.2, "b")], seconds=3.0)
+    assert seen["membersOverTime"] == [
+        {"second": 0, "a": 2}, {"second": 1}, {"second": 2, "b": 1}, {"second": 3, "b": 1},
+    ]  # fmt: skip
+
+
+def test_latency_counts_from_when_a_request_was_due() -> None:
+    waited = Record("keepAlive", due=1.0, sent=3.0, done=3.1, ok=True, attempts=1, member="a")
+    assert summarize([waited], seconds=4)["classes"]["keepAlive"]["maxMilliseconds"] == 2100.0
+
+
+def test_the_table_names_what_a_person_asks_for() -> None:
+    seen = summarize([ok(0.5, "a"), ok(1.5, "b", kind="fresh")], seconds=2.0)
+    error = {"at": "12:00", "kind": "refused", "text": "no"}
+    text = table({**seen, "errorKinds": {"refused": 4}, "errors": [error]})
+    for part in ("kept connections", "new connections", "a: 1, b: 1", "from a to b", "refused: 4"):
+        assert part in text
+
+
+def test_a_run_without_any_answer_can_be_laid_out() -> None:
+    seen = summarize([Record("fresh", 0, 0, 1, False, 1)], seconds=1.0)
+    assert "nobody" in table(seen)
+    assert seen["switches"] == []
+
+
+def test_an_outage_that_lasts_to_the_end_is_a_gap_that_is_not_over() -> None:
+    assert gap_until([1.0, 1.1, 2.0], 12.0) == pytest.approx((10.0, 2.0, False))
+    assert gap_until([], 12.0) == (12.0, 0.0, False)
+    seen = summarize([ok(0.5, "a"), Record("keepAlive", 1, 1, 30, False, 8)], seconds=30, until=20)
+    assert (seen["gapMilliseconds"], seen["gapIsOver"]) == (19500.0, False)
+
+
+def test_the_pause_between_two_requests_at_the_end_is_no_outage() -> None:
+    assert gap_until([1.0, 1.1, 1.2], 1.9) == pytest.approx((0.1, 1.0, True))
+
+
+def test_the_gap_of_a_client_is_the_larger_of_kept_and_new_connections_and_never_of_slow_ones() -> (
+    None
+):
+    records = [ok(0.1, "a"), ok(0.3, "a"), ok(0.1, "a", kind="fresh"), ok(0.8, "a", kind="fresh")]
+    slow = [ok(0.1, "a", kind="slow"), ok(1.0, "a", kind="slow")]
+    assert summarize(records + slow, seconds=1.0)["gapMilliseconds"] == 700.0
+
+
+def test_the_undisturbed_part_is_told_apart() -> None:
+    records = [ok(0.1, "a"), ok(0.3, "a"), ok(0.9, "a"), ok(3.0, "b", attempts=2), ok(3.9, "b")]
+    seen = summarize(records, seconds=4.0, undisturbed=1.0)
+    assert seen["undisturbed"] == {
+        "seconds": 1.0, "requests": 3, "failedWithoutRetry": 0, "failedAfterRetries": 0,
+        "gapMilliseconds": 600.0,
+    }  # fmt: skip
+    assert seen["gapMilliseconds"] == 2100.0
+
+
+def stretch(member: str, begin: float, end: float) -> list[Served]:
+    """Answers of a member, ten a second."""
+    return [
+        Served(begin + i / 10, begin + i / 10 + 0.01, member)
+        for i in range(int((end - begin) * 10))
+    ]
+
+
+def test_members_that_answer_one_after_the_other_do_not_overlap() -> None:
+    assert overlap_seconds(stretch("a", 0, 10) + stretch("b", 10, 20)) == 0
+    there_and_back = stretch("a", 0, 10) + stretch("b", 10, 20) + stretch("a", 20, 30)
+    assert overlap_seconds(there_and_back) == 0
+
+
+def test_a_former_member_that_goes_on_answering_overlaps() -> None:
+    assert overlap_seconds(stretch("a", 0, 15) + stretch("b", 10, 20)) == pytest.approx(
+        4.9, abs=0.2
+    )
+
+
+def test_answers_that_were_under_way_at_a_switch_do_not_overlap() -> None:
+    late = [Served(9.0, 12.0, "a"), Served(9.9, 10.5, "a")]
+    assert overlap_seconds(stretch("a", 0, 10) + late + stretch("b", 10, 20)) == 0
+
+
+@given(st.lists(st.floats(1.0, 50.0), min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_clean_switches_never_overlap_however_many(lengths: list[float], order: object) -> None:
+    served, at = [], 0.0
+    for number, length in enumerate(lengths):
+        served += stretch("ab"[number % 2], at, at + length)
+        at += length + 1.6  # a return within the time that bridges two answers is none
+    order.shuffle(served)  # type: ignore[attr-defined]
+    assert overlap_seconds(served) == 0
+    assert len(member_changes(served)) == len(lengths) - 1

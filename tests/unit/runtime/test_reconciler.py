@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One reconcile against a client in memory: the order of calls, pauses, errors."""
+
+from typing import Any
+
+import pytest
+from tests.support.fake_client import FakeClient
+from tests.support.planning_world import cluster, farm
+
+from dpe_operator.kube.errors import Forbidden, Invalid, NamespaceGoing
+from dpe_operator.kube.events import EventRecorder
+from dpe_operator.planning.objects import Ref, condition
+from dpe_operator.planning.plan import Environment
+from dpe_operator.runtime.reconciler import Reconciler
+
+CLUSTER = Ref("DpeCluster", "studio", "radio")
+FARM = Ref("ProcessorFarm", "studio", "radio-audio")
+
+
+def stored(obj: dict[str, Any], **meta: Any) -> dict[str, Any]:
+    return {**obj, "metadata": {**obj["metadata"], "generation": 1, **meta}}
+
+
+def reconciler(client: FakeClient, **settings: str) -> Reconciler:
+    return Reconciler(
+        client,
+        environment=Environment(balancer_image="x", **settings),  # type: ignore[arg-type]
+        recorder=EventRecorder(client, instance="test"),
+    )
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    return FakeClient(stored(cluster()))
+
+
+async def test_gone_is_nothing_to_do(client: FakeClient) -> None:
+    assert await reconciler(client).reconcile(Ref("DpeCluster", "studio", "other")) is None
+    assert client.writes == []
+
+
+async def test_memory_first_then_children_then_status(client: FakeClient) -> None:
+    await reconciler(client).reconcile(CLUSTER)
+    assert client.writes == [
+        ("create", "ControllerRevision"),
+        ("apply", "ConfigMap"),
+        ("apply", "DpeServer"),
+        ("apply", "ProcessorFarm"),
+        ("apply_status", "DpeCluster"),
+    ]
+
+
+async def test_in_a_namespace_on_its_way_out_nothing_is_reported(client: FakeClient) -> None:
+    client.fail["apply", "ConfigMap"] = NamespaceGoing(403, "Forbidden", "being terminated")
+    assert await reconciler(client).reconcile(CLUSTER) is None
+    assert not [verb for verb, _ in client.writes if verb == "apply_status"]
+    assert "Event" not in [kind for _, kind in client.writes]
+
+
+async def test_names_are_looked_up_before_the_first_apply(client: FakeClient) -> None:
+    await reconciler(client).reconcile(CLUSTER)
+    calls = [call for call in client.calls if call[1].kind == "ProcessorFarm"]
+    assert calls[0][0] == "list" and calls[1] == ("get", FARM) and calls[2] == ("apply", FARM)
+
+
+async def test_the_second_time_nothing_is_written(client: FakeClient) -> None:
+    subject = reconciler(client)
+    await subject.reconcile(CLUSTER)
+    await subject.reconcile(CLUSTER)
+    client.calls.clear()
+    await subject.reconcile(CLUSTER)
+    assert client.writes == []
+
+
+async def test_a_paused_cluster_pauses_what_it_made_and_nobody_else(client: FakeClient) -> None:
+    subject = reconciler(client)
+    await subject.reconcile(CLUSTER)
+    other = stored(farm())
+    client._store(other)
+    client.objects[CLUSTER]["metadata"]["annotations"] = {"dpe.dev/reconcile": "disabled"}
+    client.calls.clear()
+    await subject.reconcile(CLUSTER)
+    await subject.reconcile(FARM)
+    assert client.writes == []
+    await subject.reconcile(Ref("ProcessorFarm", "studio", "video"))
+    assert ("apply", "Deployment") in client.writes
+
+
+async def test_a_resource_that_is_being_deleted_is_left_alone() -> None:
+    client = FakeClient(stored(cluster(), deletionTimestamp="2026-11-22T12:00:00Z"))
+    assert await reconciler(client).reconcile(CLUSTER) is None
+    assert client.writes == []
+
+
+@pytest.mark.parametrize(
+    "error", [Invalid(422, "Invalid", "spec.x is wrong"), Forbidden(403, "Forbidden", "quota")]
+)
+async def test_a_refused_child_is_in_the_status_and_tried_again(
+    client: FakeClient, error: Any
+) -> None:
+    client.fail["apply", "DpeServer"] = error
+    with pytest.raises(type(error)):
+        await reconciler(client).reconcile(CLUSTER)
+    ready = condition(client.objects[CLUSTER], "Ready")
+    assert ready and ready["reason"] == "ApplyFailed" and error.message in ready["message"]
+    assert ("apply", "ProcessorFarm") not in client.writes, "later ones were not begun"
+    before = client.objects[CLUSTER]["status"]
+    client.calls.clear()
+    with pytest.raises(type(error)):
+        await reconciler(client).reconcile(CLUSTER)
+    assert client.objects[CLUSTER]["status"] == before, "the same failure is the same status"
+
+
+async def test_a_check_that_may_not_be_made_holds_up_nothing_else() -> None:
+    core = {"engine": "Other", "secretRef": {"name": "dpe-core"}}
+    client = FakeClient(stored(cluster(databases={"core": core})))
+    client.fail["apply", "Job"] = Forbidden(403, "Forbidden", "exceeded quota")
+    await reconciler(client, operator_image="dpe-operator:1").reconcile(CLUSTER)
+    assert ("apply", "ProcessorFarm") in client.writes
+    accepted = condition(client.objects[CLUSTER], "Accepted")
+    assert accepted and accepted["status"] == "True"
+    notes = [obj["note"] for ref, obj in client.objects.items() if ref.kind == "Event"]
+    assert [note for note in notes if "is not made: 403 Forbidden: exceeded quota" in note]
+
+
+async def test_a_child_being_deleted_is_looked_at_again_soon(client: FakeClient) -> None:
+    subject = reconciler(client)
+    await subject.reconcile(CLUSTER)
+    client.objects[FARM]["metadata"]["deletionTimestamp"] = "2026-11-22T12:00:00Z"
+    assert await subject.reconcile(CLUSTER) == 2.0
+
+
+async def test_unexpected_spec_is_refused_and_not_retried(client: FakeClient) -> None:
+    client.objects[CLUSTER]["spec"]["server"]["members"] = "nonsense"
+    assert await reconciler(client).reconcile(CLUSTER) is None
+    accepted = condition(client.objects[CLUSTER], "Accepted")
+    assert accepted and accepted["status"] == "False" and "members" in accepted["message"]
+
+
+async def test_children_of_what_is_deleted_meanwhile_are_not_made_anew(client: FakeClient) -> None:
+    """The garbage collector works while we read: first the owner goes, then its children."""
+    client.vanish_after["list", "ProcessorFarm"] = CLUSTER
+    assert await reconciler(client).reconcile(CLUSTER) is None
+    assert client.writes == []
+
+
+async def test_what_a_deleted_cluster_made_is_left_to_the_garbage_collector(
+    client: FakeClient,
+) -> None:
+    subject = reconciler(client)
+    await subject.reconcile(CLUSTER)
+    del client.objects[CLUSTER]
+    client.calls.clear()
+    await subject.reconcile(FARM)
+    assert client.writes == []
+
+
+async def test_an_order_is_taken_away_even_if_a_child_is_refused(client: FakeClient) -> None:
+    """Or it would come true a second time, when nobody wants it any more."""
+    subject = reconciler(client)
+    await subject.reconcile(CLUSTER)
+    client.objects[CLUSTER]["metadata"]["annotations"] = {"dpe.dev/switch-to": "b"}
+    client.objects[CLUSTER]["metadata"]["generation"] = 2
+    client.objects[CLUSTER]["spec"]["processors"][0]["args"] = ["other"]
+    client.fail["apply", "ProcessorFarm"] = Invalid(422, "Invalid", "spec.x is wrong")
+    with pytest.raises(Invalid):
+        await subject.reconcile(CLUSTER)
+    assert "dpe.dev/switch-to" not in client.objects[CLUSTER]["metadata"].get("annotations", {})

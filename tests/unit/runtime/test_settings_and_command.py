@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings from the environment, log lines, and the command line on a desk."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dpe_operator.api.kinds import KINDS
+from dpe_operator.cli.main import main
+from dpe_operator.planning.objects import Ref
+from dpe_operator.runtime.logs import configure, reconcile_context
+from dpe_operator.runtime.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+SAMPLES = sorted((ROOT / "manifests/samples").glob("*.yaml"))
+
+
+def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DPE_OPERATOR_BALANCER_IMAGE", "x:1")
+    monkeypatch.setenv("DPE_OPERATOR_ELECTOR_IMAGE", "y:1")
+    monkeypatch.setenv("DPE_OPERATOR_WATCH_NAMESPACES", "radio, tv,")
+    monkeypatch.setenv("DPE_OPERATOR_IMAGE_PULL_SECRETS", "login")
+    monkeypatch.setenv("DPE_OPERATOR_IMAGE_PULL_POLICY", "Never")
+    monkeypatch.setenv("POD_NAME", "operator-1")
+    settings = Settings()
+    assert settings.watch_namespaces == ("radio", "tv")
+    environment = settings.environment()
+    assert environment.image_pull_secrets == ("login",)
+    assert environment.image_pull_policy == "Never"
+    assert settings.pod_name == "operator-1" and settings.resync_seconds == 600
+
+
+def test_empty_lists_mean_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DPE_OPERATOR_BALANCER_IMAGE", "x:1")
+    monkeypatch.setenv("DPE_OPERATOR_ELECTOR_IMAGE", "y:1")
+    monkeypatch.setenv("DPE_OPERATOR_WATCH_NAMESPACES", "")
+    settings = Settings()
+    assert settings.watch_namespaces == () and settings.environment().image_pull_policy is None
+
+
+def test_wrong_settings_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DPE_OPERATOR_BALANCER_IMAGE", "x:1")
+    monkeypatch.setenv("DPE_OPERATOR_ELECTOR_IMAGE", "y:1")
+    monkeypatch.setenv("DPE_OPERATOR_RESYNC_SECONDS", "often")
+    assert main(["run"]) == 2
+    assert "DPE_OPERATOR_RESYNC_SECONDS" in capsys.readouterr().err
+
+
+@pytest.fixture
+def _logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("_logging")
+def test_log_lines_name_resource_and_reconcile(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(log_format="json", level="INFO")
+    with reconcile_context(Ref("DpeCluster", "ns", "radio")) as number:
+        logging.getLogger("x").info("hello")
+    logging.getLogger("x").info("outside")
+    inside, outside = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert inside["resource"] == "DpeCluster/ns/radio" and inside["reconcile"] == number
+    assert inside["message"] == "hello" and inside["level"] == "INFO"
+    assert outside["resource"] == ""
+    configure(log_format="plain", level="WARNING")
+    logging.getLogger("x").warning("plain words")
+    assert "WARNING" in capsys.readouterr().err
+
+
+def test_crds_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["crds"]) == 0
+    kinds = [crd["spec"]["names"]["kind"] for crd in yaml.safe_load_all(capsys.readouterr().out)]
+    assert kinds and sorted(kinds) == sorted(kind.kind for kind in KINDS)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_samples_can_be_rendered(sample: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["render", str(sample), "--balancer-image", "our-balancer:1"])
+    out, err = capsys.readouterr()
+    if "does not exist in this namespace" in err:  # a part alone: its cluster is elsewhere
+        kinds = {resource["kind"] for resource in yaml.safe_load_all(sample.read_text())}
+        assert status == 2 and "DpeCluster" not in kinds
+        return
+    assert status == 0, err
+    made = list(yaml.safe_load_all(out))
+    names = {(obj["kind"], obj["metadata"]["name"]) for obj in made}
+    assert len(names) == len(made), "nothing is printed twice"
+    if any(kind == "Lease" for kind, _ in names):
+        assert "our-balancer:1" in out
+
+
+def test_what_would_be_refused_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.yaml"
+    spec = {"server": {"health": {"path": "/x"}, "members": [{"name": "a"}, {"name": "b"}],
+                       "image": "x", "podTemplate": {"kind": "Pod"}}}  # fmt: skip
+    resource = {"apiVersion": "dpe.dev/v1alpha1", "kind": "DpeCluster",
+                "metadata": {"name": "radio"}, "spec": spec}  # fmt: skip
+    bad.write_text(yaml.safe_dump(resource))
+    assert main(["render", str(bad)]) == 2
+    assert "spec.server.podTemplate.kind is not part of a pod template" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["a: b", "{", ""])
+def test_files_that_are_none(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    assert main(["render", str(path)]) == 2
+    assert str(path) in capsys.readouterr().err
