@@ -8,7 +8,7 @@ something outside the promise cost, one line each.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -31,6 +31,7 @@ DOUBLED = {
     "trigger-doubled",
 }  # fmt: skip
 _STOPPED = {"guard frozen", "pod frozen"}
+AFTER_THAW = "after-thaw"
 _EPOCH_RESET = {"Lease deleted", "Lease edited"}
 # A switch of which only the record was seen is recorded so long after the first request at most.
 _RECORD_SECONDS = 10.0
@@ -180,21 +181,35 @@ def judge_overlap(
         f"{overlap.first.component}: {overlap.first.run} and {overlap.second.run} acted both for "
         f"{ms:.1f} ms"
     )
-    stops = [one for one in struck if one.fault.kind in _STOPPED and one.pod in pods]
-    for one in stops:
-        whole = one.fault.kind == "pod frozen"
-        if whole and one.ended - 0.05 <= overlap.start and end <= one.ended + thaw_bound:
+    if found := _stopped(pods, overlap.start, end, struck, thaw_bound=thaw_bound):
+        rule, why = found
+        if rule == AFTER_THAW:
             verdict.thaw_ms.append(ms)
-            verdict.explained.append(("after-thaw", f"{told}, after {one.pod} was thawed"))
-            return
-        if not whole and one.begun <= overlap.start and end <= one.ended + thaw_bound:
-            text = f"{told}, while the guard of {one.pod} was stopped and its command was not"
-            verdict.explained.append(("guard-stopped", text))
-            return
+        verdict.explained.append((rule, f"{told}, {why}"))
+        return
     verdict.overlap_ms = max(verdict.overlap_ms, ms)
     near = [one for one in struck if one.pod in pods and one.begun <= end <= one.ended + 15]
     text = "; ".join(f"{one.fault.kind} {one.begun:.2f}-{one.ended:.2f}" for one in near)
     verdict.violations.append(f"two-acting: {told} at {overlap.start:.3f} (faults: {text})")
+
+
+def _stopped(
+    pods: Collection[str], start: float, end: float, struck: Sequence[Struck], *, thaw_bound: float
+) -> tuple[str, str] | None:
+    """Why one of the pods may have acted from `start` to `end` (boot time) beside its successor:
+    it had just been thawed, or its guard was stopped; rule and text."""
+    for one in struck:
+        if one.fault.kind not in _STOPPED or one.pod not in pods or end > one.ended + thaw_bound:
+            continue
+        if one.fault.kind == "pod frozen":
+            if one.ended - 0.05 <= start:
+                return AFTER_THAW, f"after {one.pod} was thawed"
+        elif one.begun <= start:
+            return (
+                "guard-stopped",
+                f"while the guard of {one.pod} was stopped and its command was not",
+            )
+    return None
 
 
 # --- the checker's findings
@@ -206,10 +221,14 @@ def judge_findings(
     verdict: Verdict,
     *,
     failed: Mapping[str, Sequence[float]] | None = None,
+    offset: float,
+    thaw_bound: float,
 ) -> None:
     """Sort the checker's findings in.
 
     failed: by component, when (boot time) it gave up a request that nobody had answered.
+    offset: what to add to the times of the findings to get the boot time.
+    thaw_bound: seconds for which a pod that was frozen may act on after its thaw.
     """
     reset = {one.fault.component for one in struck if one.fault.kind in _EPOCH_RESET}
     for finding in findings:
@@ -224,6 +243,8 @@ def judge_findings(
             # Told by epochs, which begin anew with a Lease that was deleted or edited. Who acted
             # at the same time, whatever the epochs, judge_overlap has measured.
             continue
+        elif why := _by_one_stopped(finding, struck, offset=offset, thaw_bound=thaw_bound):
+            verdict.explained.append((why[0], f"{text} ({why[1]})"))
         elif "got no answer" in finding.text and _all_away(finding, struck, failed):
             text = f"{finding.text} (several faults of servers and balancers at once)"
             verdict.explained.append(("no-answer", text))
@@ -235,6 +256,17 @@ def judge_findings(
             verdict.violations.append(text)
             verdict.lost += finding.rule in LOST
             verdict.doubled += finding.rule in DOUBLED
+
+
+def _by_one_stopped(
+    finding: checker.Finding, struck: Sequence[Struck], *, offset: float, thaw_bound: float
+) -> tuple[str, str] | None:
+    """Why one of the two requests of a finding was sent by a pod that should not have acted."""
+    for request in finding.requests:
+        at = request.sent + offset
+        if found := _stopped({request.member}, at, at, struck, thaw_bound=thaw_bound):
+            return found
+    return None
 
 
 def _all_away(
@@ -291,24 +323,42 @@ def judge_switches(
     moves: what they did and did not record, by their logs.
     offset: what to add to the times of all that to get the boot time.
     """
-    strange = []
+    changes = list(changes)
     reasons = _reasons(recorded, moves, struck, offset=offset)
-    for change in changes:
-        at = change.at + offset
-        told = f"from {change.before} to {change.after} at {at:.3f}"
-        fitting = [one for one in reasons if one.fits(change)]
-        if fitting:
-            found = min(fitting, key=lambda one: (one.rule, one.end))
-            reasons.remove(found)
-            if found.then is not None:
-                reasons.append(found.then)
-            if found.rule:
-                verdict.explained.append((found.rule, f"{told}: {found.text}"))
-        else:
+    # A change may have two reasons, of which a later one needs the other.
+    recorded_first = _explain(changes, reasons, moves_first=False)
+    moves_first = _explain(changes, reasons, moves_first=True)
+    found = min(recorded_first, moves_first, key=lambda one: one.count(None))
+    strange = []
+    for change, reason in zip(changes, found, strict=True):
+        told = f"from {change.before} to {change.after} at {change.at + offset:.3f}"
+        if reason is None:
             strange.append(f"{told}, which nobody has recorded")
+        elif reason.rule:
+            verdict.explained.append((reason.rule, f"{told}: {reason.text}"))
     if strange:
         text = f"old-member: {len(strange)} changes of the server that answers: "
         verdict.violations.append(text + "; ".join(strange[:5]))
+
+
+def _explain(
+    changes: Iterable[Change], reasons: Iterable[_Reason], *, moves_first: bool
+) -> list[_Reason | None]:
+    """The reason of each change, each used once; None: there is none."""
+    left, found = list(reasons), []
+    for change in changes:
+        fitting = [one for one in left if one.fits(change)]
+        reason = min(
+            fitting,
+            key=lambda one: ((not one.rule) == moves_first, one.rule, one.end),
+            default=None,
+        )
+        found.append(reason)
+        if reason is not None:
+            left.remove(reason)
+            if reason.then is not None:
+                left.append(reason.then)
+    return found
 
 
 def _reasons(

@@ -18,7 +18,7 @@ _TIMED = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:,(\d{3})|Z) ")
 _MOVED = re.compile(r"dpe_balancer (\w+) is DOWN: requests go to (\w+), to be counted soon")
 _COUNTED = re.compile(r"dpe_balancer active member: (\w+), before: (\w+) \(")
 _RECORDED = re.compile(r"dpe_balancer recorded: active (\w+), switches (\d+), ")
-_BACK = re.compile(r"dpe_balancer requests go back to (\w+)")
+_BACK = re.compile(r"dpe_balancer requests go back to (\w+), no switch: (another balancer)?")
 _HAPROXY_ENDED = re.compile(r"dpe_balancer HAProxy ended")
 # the agent has ended, or another balancer is routed instead
 _REPLACED = re.compile(
@@ -121,7 +121,9 @@ class _Reader:
             self.noticed.add(moved[1])
         elif back := _BACK.search(line):
             source = back[1]
-            if source in self.moving and _other(source) in self.down:
+            if source in self.moving and back[2]:
+                self._note(source, self.moving[source], REPLACED)
+            elif source in self.moving and _other(source) in self.down:
                 self._note(source, self.moving[source], TAKEN_BACK)
             self._forget(source)
         elif recorded := _RECORDED.search(line):

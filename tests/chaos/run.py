@@ -183,7 +183,10 @@ def _judge(site: Round, settings: Settings, offset: float) -> Verdict:
         judge.judge_overlap(overlap, struck, verdict, thaw_bound=settings.thaw_bound)
     if site.people is not None:
         findings = checker.check(evidence, checker.Expectation(settle=SETTLE_SECONDS))
-        judge.judge_findings(findings, struck, verdict, failed=_failed(evidence, offset))
+        judge.judge_findings(
+            findings, struck, verdict, failed=_failed(evidence, offset), offset=offset,
+            thaw_bound=settings.thaw_bound,
+        )  # fmt: skip
         verdict.workflows = len(evidence.workflows)
     if site.front is not None:
         changes = member_changes(evidence.client_served)

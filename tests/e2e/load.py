@@ -141,7 +141,6 @@ def starved(summary: Object) -> str:
 
     A fault makes some answers late, never most of them: where the median of the kept connections
     is a quarter of what clients wait for a connection, the processors were taken by others.
-    hack/test runs such a test again, and no other.
     """
     median = float(summary["classes"]["keepAlive"]["p50Milliseconds"] or 0)
     if median < STARVED_MILLISECONDS:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dpe_simulator.findings import EntrySeen
+from dpe_simulator.findings import EntrySeen, Request
 
 ROLES = ("worker", "scheduler", "table-watcher", "folder-watcher")
 WATCHERS = ("table-watcher", "folder-watcher")
@@ -51,6 +51,10 @@ class Run:
     def made(self) -> list[Effect]:
         """The workflows that it has started."""
         return [effect for effect in self.effects if effect.kind == "workflow-created"]
+
+    def sent(self, effect: Effect) -> Request:
+        """One of its requests, for a finding."""
+        return Request(self.process, self.member or "", effect.sent)
 
     @property
     def name(self) -> str:

@@ -120,7 +120,8 @@ def _why_twice(
         if _died_in_the_gap(line, first, second, tolerance):
             text = f"{told}: the first one died between the workflow and writing its memory"
             return Finding(LIMIT, "change-repeated", text)
-    return Finding(TOPOLOGY, "change-doubled", told)
+    requests = tuple(one.run.sent(one.effect) for one in (first, second))
+    return Finding(TOPOLOGY, "change-doubled", told, requests)
 
 
 def _died_in_the_gap(

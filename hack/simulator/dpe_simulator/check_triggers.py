@@ -133,15 +133,17 @@ def _doubled(component: Component, runs: Sequence[Run]) -> Iterable[Finding]:
         for effect in run.made():
             made[float(effect.why["trigger"])].append((run, effect))
     for found in made.values():
-        ordered = sorted(found, key=lambda one: one[1].at)
-        for (run, first), (other, second) in pairwise(ordered):
-            # One request, sent again as its answer was lost, is a rule of its own.
-            if first.request_id != second.request_id:
+        ordered = sorted(found, key=lambda one: one[1].sent)
+        for number, ((run, first), (other, second)) in enumerate(pairwise(ordered), 1):
+            # One request, sent again as its answer was lost, is a rule of its own; it may come
+            # after another one's.
+            if second.request_id not in {one.request_id for _, one in ordered[:number]}:
                 text = (
                     f"scheduler {component.name}: trigger {first.why['triggerTime']} started "
                     f"{first.subject} by {run.name} and {second.subject} by {other.name}"
                 )
-                yield Finding(TOPOLOGY, "trigger-doubled", text)
+                requests = (run.sent(first), other.sent(second))
+                yield Finding(TOPOLOGY, "trigger-doubled", text, requests)
 
 
 def _refused(component: Component, runs: Sequence[Run]) -> Iterable[Finding]:

@@ -16,12 +16,25 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
+class Request:
+    """A request of a component: process and member that sent it, and when (wall-clock seconds)."""
+
+    process: str
+    member: str
+    sent: float
+
+
+@dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be; `kind` is topology, limit or unknown."""
+    """One thing that is not as it should be; `kind` is topology, limit or unknown.
+
+    requests: those that did together what one should have done, for who knows what befell them.
+    """
 
     kind: str
     rule: str
     text: str
+    requests: tuple[Request, ...] = ()
 
 
 @dataclass(frozen=True)

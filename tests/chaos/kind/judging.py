@@ -174,7 +174,10 @@ def judge_round(seen: Seen, *, thaw_bound: float) -> tuple[Verdict, Apart]:
     entries = seen.evidence.entries
     judge_acting(entries, hits, verdict, offset=offset, thaw_bound=thaw_bound)
     findings = checker.check(seen.evidence, checker.Expectation(settle=LOST_SECONDS))
-    judge_findings(findings, hits, verdict, failed=gave_up(entries, offset=offset))
+    judge_findings(
+        findings, hits, verdict, failed=gave_up(entries, offset=offset), offset=offset,
+        thaw_bound=thaw_bound,
+    )  # fmt: skip
     judge.judge_history(seen.versions, seen.lease_asked, verdict)
     recorded, moves = [*seen.recorded], []
     for pod, lines in seen.logs.items():
@@ -195,12 +198,16 @@ def judge_acting(
 ) -> None:  # fmt: skip
     """No two pods of a component acted at the same time, by the ledger and the pods' logs."""
     acting = [
-        replace(one, pod=one.run.partition("/")[0])
-        for one in judge.acting_by_ledger(entries, offset=offset)
+        replace(one, pod=_pod(one.run)) for one in judge.acting_by_ledger(entries, offset=offset)
     ]
     struck = strikes(hits)
     for overlap in judge.overlaps(acting):
         judge.judge_overlap(overlap, struck, verdict, thaw_bound=thaw_bound)
+
+
+def _pod(process: str) -> str:
+    """The pod that a process was in, by the name that the process goes by: POD/NUMBER."""
+    return process.partition("/")[0]
 
 
 # --- what the checker has found
@@ -208,11 +215,13 @@ def judge_acting(
 
 def judge_findings(
     findings: Iterable[checker.Finding], hits: Sequence[Hit], verdict: Verdict, *,
-    failed: Mapping[str, Sequence[float]],
+    failed: Mapping[str, Sequence[float]], offset: float, thaw_bound: float,
 ) -> None:  # fmt: skip
     """Sort the checker's findings in.
 
     failed: by component, when (boot time) it gave up a request that nobody had answered.
+    offset: what to add to the times of the findings to get the boot time.
+    thaw_bound: seconds for which a pod that was frozen may act on after its thaw.
     """
     rest = []
     for finding in findings:
@@ -222,8 +231,10 @@ def judge_findings(
             if all(why):
                 verdict.explained.append(("no-answer", f"{finding.text} ({why[0]})"))
                 continue
-        rest.append(finding)
-    judge.judge_findings(rest, strikes(hits), verdict)
+        by_pod = [replace(one, member=_pod(one.process)) for one in finding.requests]
+        rest.append(replace(finding, requests=tuple(by_pod)))
+    struck = strikes(hits)
+    judge.judge_findings(rest, struck, verdict, offset=offset, thaw_bound=thaw_bound)
 
 
 def excuse(at: float, hits: Sequence[Hit]) -> str:

@@ -25,6 +25,7 @@ from tests.chaos.plan import Fault
 
 from dpe_operator.prober.measure import Change
 from dpe_simulator.checker import LIMIT, TOPOLOGY, UNKNOWN, Finding
+from dpe_simulator.findings import Request
 
 
 def acted(pod: str, start: float, end: float, *, component: str = "news") -> Acting:
@@ -87,10 +88,27 @@ def test_findings_are_sorted() -> None:
         Finding(TOPOLOGY, "epoch-backwards", "worker w: began at 1"),
         Finding(TOPOLOGY, "epoch-backwards", "worker v: began at 1"),
     ]  # fmt: skip
-    judge_findings(found, [struck("Lease deleted", "", 0, 1, component="w")], verdict)
+    reset = [struck("Lease deleted", "", 0, 1, component="w")]
+    judge_findings(found, reset, verdict, offset=0, thaw_bound=0.1)
     assert (verdict.lost, verdict.doubled, len(verdict.violations)) == (1, 1, 3)
     assert verdict.explained_by_rule() == {"epoch-anew": 1, "trigger-missed": 1}
     assert len(verdict.unknown) == 1
+
+
+@pytest.mark.parametrize("rule", ["trigger-doubled", "change-doubled"])
+def test_what_was_doubled_is_explained_where_a_thawed_pod_has_sent_it(rule: str) -> None:
+    def by(member: str, sent: float) -> Verdict:
+        requests = (Request("b/1", "b", 12.0), Request(f"{member}/1", member, sent))
+        verdict, frozen = Verdict(), struck("pod frozen", "a", 1005, 1015)
+        found = [Finding(TOPOLOGY, rule, "scheduler s: twice", requests)]
+        judge_findings(found, [frozen], verdict, offset=1000, thaw_bound=0.1)
+        assert verdict.doubled == len(verdict.violations)
+        return verdict
+
+    assert by("a", 15.02).explained_by_rule() == {"after-thaw": 1}
+    assert by("a", 15.02).doubled == 0
+    for member, sent in (("a", 15.2), ("a", 14.0), ("c", 15.02)):
+        assert by(member, sent).doubled == 1
 
 
 def switches(
@@ -142,14 +160,23 @@ def test_a_server_that_was_back_before_the_agent_looked_needs_an_agent_that_was_
         assert switches(*changes, moves=(moved(ASLEEP),), faults=(fault,)).violations
 
 
+def test_a_change_that_a_record_explains_too_leaves_its_move_for_the_change_back() -> None:
+    """The client did not see the switch that was recorded: it went there and back all the same."""
+    changes = Change(10.1, "b", "a"), Change(10.6, "a", "b")
+    move = Move("h", "b", "a", 10.0, 10.4, ASLEEP)
+    stopped = struck("agent frozen", "h", 1009, 1011, component=BALANCER)
+    assert switches(*changes, moves=(move,), faults=(stopped,)).violations == []
+    assert "old-member: 1" in switches(*changes, moves=(move,)).violations[0]
+
+
 def test_a_request_that_nobody_answered_is_explained_by_two_faults_only() -> None:
     lost = Finding(TOPOLOGY, "trigger-lost", "scheduler s: trigger 2:00 of p got no answer: closed")
     killed = struck("server killed", "a", 90, 90, component=SERVERS)
     both = [killed, struck("server frozen", "b", 91, 96, component=SERVERS)]
     verdict = Verdict()
-    judge_findings([lost], both, verdict, failed={"s": [100.0]})
+    judge_findings([lost], both, verdict, failed={"s": [100.0]}, offset=0, thaw_bound=0.1)
     assert (verdict.violations, verdict.explained_by_rule()) == ([], {"no-answer": 1})
-    judge_findings([lost], [killed], verdict, failed={"s": [100.0]})
+    judge_findings([lost], [killed], verdict, failed={"s": [100.0]}, offset=0, thaw_bound=0.1)
     assert verdict.lost == 1
 
 

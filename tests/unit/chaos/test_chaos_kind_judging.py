@@ -27,7 +27,7 @@ from tests.chaos.kind.judging import (
 from tests.chaos.moves import Recorded
 from tests.chaos.plan import Fault
 
-from dpe_simulator.findings import LIMIT, TOPOLOGY, EntrySeen, Evidence, Finding
+from dpe_simulator.findings import LIMIT, TOPOLOGY, EntrySeen, Evidence, Finding, Request
 
 NEWS = "news-table-watcher"
 OFFSET = 1000.0  # what the boot time is ahead of the ledger's clock
@@ -106,7 +106,7 @@ def test_what_a_fault_was_to_each_pod() -> None:
 
 def findings(*found: Finding, hits: Sequence[Hit] = (), failed: Any = None) -> Verdict:
     verdict = Verdict()
-    judge_findings(found, hits, verdict, failed=failed or {})
+    judge_findings(found, hits, verdict, failed=failed or {}, offset=OFFSET, thaw_bound=0.1)
     return verdict
 
 
@@ -118,6 +118,14 @@ def test_lost_and_doubled_are_counted_and_limits_explained() -> None:
     )
     assert (verdict.lost, verdict.doubled, len(verdict.violations)) == (1, 1, 2)
     assert verdict.explained_by_rule() == {"trigger-missed": 1}
+
+
+def test_what_the_pods_of_a_thawed_machine_double_is_explained() -> None:
+    requests = (Request("s-2/7", "s", 20.0), Request("s-1/7", "s", 25.05))
+    twice = Finding(TOPOLOGY, "trigger-doubled", "scheduler s: twice", requests)
+    for pod, doubled in (("s-1", 0), ("s-9", 1)):
+        frozen = hit("node frozen", 1005, 1025, component="s", node="w1", pods={pod: "s"})
+        assert findings(twice, hits=[frozen]).doubled == doubled
 
 
 NO_ANSWER = Finding(

@@ -21,6 +21,7 @@ def at(second: int, text: str) -> str:
 
 WENT = at(11, "b is DOWN: requests go to a, to be counted soon")
 BACK = at(12, "requests go back to b, no switch: a is DOWN too")
+DECIDED = at(12, "requests go back to b, no switch: another balancer decides")
 COUNTED = at(12, "active member: a, before: b (MemberDown)")
 RECORDED = at(13, "recorded: active a, switches 1, epoch 1")
 LATER = at(14, "members: a=UP b=UP")
@@ -61,6 +62,7 @@ def test_a_balancer_that_ends_between_the_first_request_and_the_record() -> None
         assert moves(ALONE, end) == [("b", "a", REPLACED)], "the agent had not looked yet"
         assert moves(ALONE, WENT, end) == [("b", "a", REPLACED)]
         assert moves(ALONE, WENT, COUNTED, end) == [("b", "a", REPLACED)]
+        assert moves(ALONE, WENT, DECIDED, end) == [("b", "a", REPLACED)], "told before the end"
         assert moves(end, LATER) == []
 
 

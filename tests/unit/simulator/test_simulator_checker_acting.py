@@ -638,11 +638,14 @@ def test_a_trigger_over_which_the_scheduler_was_frozen_is_a_limit() -> None:
 
 def test_a_trigger_that_was_fired_twice_is_a_fault() -> None:
     again = T.effect(136, 9, trigger=at("2026-06-02T02:00"), triggerTime="day 2")
-    assert judged(evidence(*SCHEDULE, again)) == [(TOPOLOGY, "trigger-doubled")]
+    (doubled,) = check(evidence(*SCHEDULE, again), Expectation(0))
+    assert (doubled.kind, doubled.rule) == (TOPOLOGY, "trigger-doubled")
+    assert [one.process for one in doubled.requests] == ["s-1", "s-2"]
     same_request = T.effect(
         136, 9, trigger=at("2026-06-02T02:00"), triggerTime="day 2", request="r-2"
     )
     assert judged(evidence(*SCHEDULE, same_request)) == []
+    assert len(judged(evidence(*SCHEDULE, again, same_request))) == 1, "r-2, again, r-2 once more"
 
 
 def test_a_trigger_that_the_title_rule_refused_is_a_limit() -> None:
