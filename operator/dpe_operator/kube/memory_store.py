@@ -71,6 +71,8 @@ async def write_memory(client: KubeClient, resource: Obj, memory: Memory) -> boo
     try:
         await client.create(_revision(resource, target, data, number))
     except Conflict as conflict:
+        if await read_memory(client, ref, uid=meta["uid"]) == memory:
+            return False  # a request of ours whose answer was lost, or another operator's
         text = f"{target} is not ours: delete or rename it, the last accepted spec is kept there"
         raise Conflict(409, "NameConflict", text) from conflict
     for old in present:

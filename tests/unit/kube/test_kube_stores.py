@@ -49,6 +49,24 @@ async def test_memory_is_there_at_every_moment_of_its_replacement() -> None:
     assert len(client.objects) == 1, "what the killed one left is gone too"
 
 
+async def test_memory_that_another_operator_wrote_at_the_same_moment_is_no_conflict() -> None:
+    class Overtaken(FakeClient):
+        """Somebody else writes `others` between our look and our write."""
+
+        others = MEMORY
+
+        async def create(self, obj: Obj) -> Obj:
+            await FakeClient.create(self, {**obj, "data": self.others.to_data()})
+            return await FakeClient.create(self, obj)
+
+    client = Overtaken()
+    assert not await write_memory(client, RESOURCE, MEMORY)
+    assert await read_memory(client, REF, uid="me") == MEMORY
+    client.others = Memory({"spec": {"a": 3}})
+    with pytest.raises(Conflict, match="is not ours"):
+        await write_memory(client, RESOURCE, OTHER)
+
+
 async def test_memory_of_a_resource_before_is_not_ours_and_is_replaced() -> None:
     client = FakeClient()
     await write_memory(client, RESOURCE, MEMORY)
