@@ -219,6 +219,9 @@ class Bench:
             time.sleep(random.Random(seed).uniform(0, 1.5))
             struck = time.time()
             FAULTS[item.scenario.name](strike)
+            if item.scenario.tail:
+                time.sleep(item.scenario.tail)
+                clients.end()
             seen = clients.summaries()
             laps.done("load")
             switches = self._switches_since(switches_before, subject, item)

@@ -20,6 +20,7 @@ LOSS_SECONDS = 150
 class Scenario:
     """A fault, and how many seconds clients are watched after it: `others_seconds` with baselines.
 
+    `tail`: clients are ended so many seconds after what was done is over; 0: they are not.
     `level`: pod, node or api; it says how many runs are the plan. `needs`: what a subject must have
     for it. `about`: what is hit: servers, singletons or farms. Of the last two it is how long a run
     waits at most for somebody else to go on.
@@ -32,6 +33,7 @@ class Scenario:
     others_seconds: int
     needs: str = ""
     about: str = "servers"
+    tail: int = 0
 
     @property
     def loses_node(self) -> bool:
@@ -83,7 +85,9 @@ SCENARIOS = {
         ),
         Scenario("planned-switch", "the other server is made active", "pod", 8, 14, "switch"),
         Scenario("drain", "the active server's node is drained", "node", 40, 60),
-        Scenario("rolling-update", "both servers get a new pod template", "pod", 100, 100),
+        Scenario(
+            "rolling-update", "both servers get a new pod template", "pod", 100, 100, tail=8
+        ),
         Scenario(
             "packet-loss", f"1 % of the packets to the active server are lost for {LOSS_SECONDS} s",
             "node", LOSS_SECONDS + 10, LOSS_SECONDS + 10,

@@ -17,6 +17,7 @@ from tests.e2e.kubectl import Object, eventually
 from tests.e2e.load import placed
 from tests.e2e.site_manifests import restricted_pod
 
+from dpe_bench import machines
 from dpe_bench.baselines import SITE
 from dpe_bench.cases import UNDISTURBED_SECONDS
 from dpe_bench.subjects import Subject
@@ -72,6 +73,11 @@ class PodProbe:
             describe=lambda: self._kube.run("logs", _POD, "--tail=20", check=False),
         )
         self._over_at = time.monotonic() + self._seconds - UNDISTURBED_SECONDS
+
+    def end(self) -> None:
+        """Let it send nothing more, and sum up."""
+        machines.signal_pod(self._kube.get("pod", _POD), "TERM")
+        self._over_at = time.monotonic()
 
     def summary(self) -> Object:
         """What it saw, once it is over."""
@@ -188,6 +194,10 @@ class Clients:
 
     def __exit__(self, *_: Any) -> None:
         self._remove()
+
+    def end(self) -> None:
+        """Let the pod's send nothing more, before its time; the others end with it."""
+        self._pod.end()
 
     def summaries(self) -> dict[str, Object]:
         """What each saw by entry; waits for the pod's end, and ends the others with it."""

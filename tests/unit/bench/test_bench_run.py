@@ -47,6 +47,9 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, notes: list[str]) -> 
     module = part("bench")
 
     class Clients:
+        def end(self) -> None:
+            notes.append("clients end")
+
         def __init__(self, _subject: Any, *, seconds: int, **_: Any) -> None:
             notes.append(f"clients for {seconds} s")
 
@@ -102,6 +105,13 @@ def test_a_run_settles_rests_strikes_counts_the_switches_and_repairs(
     )
     told = capsys.readouterr().err
     assert "took 0 s: set up 0.0, settle 0.0, aim 0.0, rest 0.0, start" in told
+
+
+def test_clients_end_when_a_change_is_done_that_takes_as_long_as_it_takes(
+    bench: Any, notes: list[str]
+) -> None:
+    one(bench, notes, "rolling-update")
+    assert notes[-5:] == ["fault", "clients end", "switch_count", "clients removed", "repair"]
 
 
 def test_nodes_are_waited_for_after_a_run_that_touched_one(bench: Any, notes: list[str]) -> None:
