@@ -23,7 +23,7 @@ settings.load_profile("dpe")
 # What tests/unit/elector/conftest.py notes with a test, in whichever process it ran.
 _ELECTION_STEPS = "election-steps"
 # So many tests of a run may fail once and pass when they are repeated: more is no bad luck.
-_MOST_REPEATED = 3
+_MOST_REPEATED = 6
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
