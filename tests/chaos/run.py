@@ -17,6 +17,7 @@ from tests.chaos import judge
 from tests.chaos.judge import Verdict
 from tests.chaos.plan import Fault, Plan, draw
 from tests.chaos.site import SETTLE_SECONDS, Round
+from tests.chaos.switches import judge_switches
 from tests.support.api_server import ApiServer
 from tests.support.elector_pods import ELECTOR, boot
 from tests.support.postgres import Postgres
@@ -191,7 +192,7 @@ def _judge(site: Round, settings: Settings, offset: float) -> Verdict:
     if site.front is not None:
         changes = member_changes(evidence.client_served)
         said = site.front.said()
-        judge.judge_switches(changes, said.recorded, said.moves, struck, verdict, offset=offset)
+        judge_switches(changes, said.recorded, said.moves, struck, verdict, offset=offset)
     judge.judge_history(site.history.versions, site.history.asked(), verdict)
     return verdict
 

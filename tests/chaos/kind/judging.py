@@ -20,6 +20,7 @@ from tests.chaos.history import Version
 from tests.chaos.judge import Verdict
 from tests.chaos.moves import Move, Recorded, said
 from tests.chaos.plan import Fault
+from tests.chaos.switches import judge_switches
 
 from dpe_operator.prober.measure import Served, member_changes
 from dpe_simulator import checker
@@ -300,7 +301,7 @@ def judge_clients(
                 unanswered.setdefault(node, []).append(one.done + offset)
     _judge_unanswered(unanswered, hits, verdict)
     changes = member_changes(together)
-    judge.judge_switches(changes, recorded, moves, strikes(hits), verdict, offset=offset)
+    judge_switches(changes, recorded, moves, strikes(hits), verdict, offset=offset)
     return apart
 
 

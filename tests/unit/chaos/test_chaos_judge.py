@@ -16,14 +16,11 @@ from tests.chaos.judge import (
     judge_findings,
     judge_history,
     judge_overlap,
-    judge_switches,
     merge,
     overlaps,
 )
-from tests.chaos.moves import ASLEEP, REPLACED, TAKEN_BACK, Move, Recorded
 from tests.chaos.plan import Fault
 
-from dpe_operator.prober.measure import Change
 from dpe_simulator.checker import LIMIT, TOPOLOGY, UNKNOWN, Finding
 from dpe_simulator.findings import Request
 
@@ -109,64 +106,6 @@ def test_what_was_doubled_is_explained_where_a_thawed_pod_has_sent_it(rule: str)
     assert by("a", 15.02).doubled == 0
     for member, sent in (("a", 15.2), ("a", 14.0), ("c", 15.02)):
         assert by(member, sent).doubled == 1
-
-
-def switches(
-    *changes: Change, moves: tuple[Move, ...] = (), faults: tuple[Struck, ...] = ()
-) -> Verdict:
-    verdict = Verdict()
-    # told twice, by the log and by who watches the record
-    recorded = [Recorded(0.0, "a", 0), Recorded(125.0, "b", 1, 100.5), Recorded(125.2, "b", 1)]
-    judge_switches(changes, recorded, moves, faults, verdict, offset=1000.0)
-    return verdict
-
-
-def test_a_change_of_the_server_is_recorded_or_a_violation() -> None:
-    there, back, again = Change(101, "a", "b"), Change(103, "b", "a"), Change(104, "a", "b")
-    assert switches(there).violations == []
-    assert "old-member: 1" in switches(there, back).violations[0]
-    assert "old-member: 2" in switches(there, back, again).violations[0], "one record, one change"
-    assert "old-member" in switches(Change(150, "a", "b")).violations[0], "long after the record"
-    assert "old-member" in switches(Change(99, "a", "b")).violations[0], "before HAProxy's word"
-
-
-def moved(how: str) -> Move:
-    return Move("h", "b", "a", 200.0, 200.4, how)
-
-
-@pytest.mark.parametrize(
-    ("how", "rule"), [(TAKEN_BACK, "move-taken-back"), (REPLACED, "balancer-replaced")]
-)
-def test_a_move_without_a_record_explains_one_change_there_and_one_back(
-    how: str, rule: str
-) -> None:
-    there, back = Change(200.1, "b", "a"), Change(200.6, "a", "b")
-    verdict = switches(there, back, moves=(moved(how),))
-    assert (verdict.violations, verdict.explained_by_rule()) == ([], {rule: 2})
-    assert "old-member: 2" in switches(there, back).violations[0]
-    again = (Change(201.0, "b", "a"), Change(201.5, "a", "b"))
-    assert "old-member: 2" in switches(there, back, *again, moves=(moved(how),)).violations[0]
-    assert "old-member: 1" in switches(back, moves=(moved(how),)).violations[0], "back only"
-    other_way = Move("h", "a", "b", 200.0, 200.4, how)
-    assert "old-member: 1" in switches(there, back, moves=(other_way,)).violations[0]
-
-
-def test_a_server_that_was_back_before_the_agent_looked_needs_an_agent_that_was_stopped() -> None:
-    changes = Change(200.1, "b", "a"), Change(200.6, "a", "b")
-    stopped = struck("agent frozen", "h", 1199, 1201, component=BALANCER)
-    verdict = switches(*changes, moves=(moved(ASLEEP),), faults=(stopped,))
-    assert (verdict.violations, verdict.explained_by_rule()) == ([], {"agent-asleep": 2})
-    for fault in (replace(stopped, pod="other"), replace(stopped, begun=1201, ended=1202)):
-        assert switches(*changes, moves=(moved(ASLEEP),), faults=(fault,)).violations
-
-
-def test_a_change_that_a_record_explains_too_leaves_its_move_for_the_change_back() -> None:
-    """The client did not see the switch that was recorded: it went there and back all the same."""
-    changes = Change(10.1, "b", "a"), Change(10.6, "a", "b")
-    move = Move("h", "b", "a", 10.0, 10.4, ASLEEP)
-    stopped = struck("agent frozen", "h", 1009, 1011, component=BALANCER)
-    assert switches(*changes, moves=(move,), faults=(stopped,)).violations == []
-    assert "old-member: 1" in switches(*changes, moves=(move,)).violations[0]
 
 
 def test_a_request_that_nobody_answered_is_explained_by_two_faults_only() -> None:
