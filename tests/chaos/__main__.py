@@ -28,6 +28,8 @@ def main() -> int:
     # ended from outside, it still ends what it has started; in the background a shell has SIGINT off
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _on_stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
+        signal.signal(signal.SIGHUP, _on_stop)
     seed = options.seed or str(int(time.time()))
     folder = Path(options.folder or tempfile.mkdtemp(prefix="dpe-chaos-"))
     settings = Settings(

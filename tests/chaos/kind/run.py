@@ -96,6 +96,8 @@ def run(
         after_round: is told what each round has shown.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
+        signal.signal(signal.SIGHUP, _interrupt)
     binaries = Path(tool("hack/tools/build", "kubectl", "helm"))
     cluster = Kubectl(binaries / "kubectl", Path(tool("hack/cluster", "kubeconfig")))
     pairs = (line.split("=") for line in tool("hack/images", "tags").splitlines())
