@@ -80,7 +80,8 @@ SCENARIOS = {
             "balancer",
         ),
         Scenario(
-            "balancer-and-server-node-cut", "the node with both is cut off", "node", 16, 100,
+            "balancer-and-server-node-cut",
+            "the node of the routed balancer and the active server is cut off", "node", 16, 100,
             "balancer",
         ),
         Scenario("planned-switch", "the other server is made active", "pod", 8, 14, "switch"),

@@ -38,6 +38,31 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join([_HEAD, *_introduction(found), *_tables(results), *origin(found, "failover")])
 
 
+def summary(found: dict[str, Any]) -> str:
+    """A table for the README: what clients in a pod saw, by scenario and subject."""
+    own = [one for one in found["results"] if one["entry"] == "cluster"]
+    cells = {(one["scenario"], one["subject"]): _short(one) for one in own}
+    subjects = [name for name in subjects_with("servers") if any(key[1] == name for key in cells)]
+    rows = [
+        [scenario.text, *(cells.get((name, subject), "-") for subject in subjects)]
+        for name, scenario in SCENARIOS.items()
+        if any(key[0] == name for key in cells)
+    ]
+    lines = [
+        ["Longest time without an answer, ms", *subjects],
+        ["---"] * (len(subjects) + 1),
+        *rows,
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _short(one: dict[str, Any]) -> str:
+    """Median and largest gap, how many runs, and what failed although it was tried again."""
+    mark = ">" if one["gaps_not_over"] else ""
+    lost = f", {one['failed_after_retries']} failed" if one["failed_after_retries"] else ""
+    return f"{one['gap_ms']['p50']:.0f}, {mark}{one['gap_ms']['max']:.0f} ({one['runs']}){lost}"
+
+
 def _introduction(found: dict[str, Any]) -> list[str]:
     runs = sum(one["runs"] for one in found["results"] if one["entry"] == "cluster")
     undisturbed = " or ".join(str(seconds) for seconds in found["undisturbed_seconds"])

@@ -12,7 +12,10 @@ from dpe_bench.figures import published
 ROOT = Path(__file__).resolve().parents[3]
 MEASUREMENTS = ROOT / "docs" / "measurements"
 RAW = MEASUREMENTS / "raw" / "failover.jsonl"
+README = ROOT / "README.md"
 COMMAND = "make bench-failover"
+# In the README, around the table of figures.
+_BEGIN, _END = "<!-- figures: made by make bench-report -->\n", "<!-- figures end -->"
 
 
 def texts(raw_file: Path) -> dict[str, str]:
@@ -40,4 +43,15 @@ def write(raw_file: Path = RAW, folder: Path = MEASUREMENTS) -> list[Path]:
     for name, text in texts(raw_file).items():
         (folder / name).write_text(text, encoding="utf-8")
         written.append(folder / name)
+    if folder == MEASUREMENTS:
+        README.write_text(readme(raw_file), encoding="utf-8")
+        written.append(README)
     return written
+
+
+def readme(raw_file: Path) -> str:
+    """Return the README with the present figures in it."""
+    head, _, rest = README.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, tail = rest.partition(_END)
+    table = page.summary(published(raw.read(raw_file), command=COMMAND))
+    return f"{head}{_BEGIN}{table}\n{_END}{tail}"

@@ -136,6 +136,7 @@ def test_what_is_published_is_what_the_raw_runs_give() -> None:
     report = part("report")
     for name, text in report.texts(report.RAW).items():
         assert (MEASUREMENTS / name).read_text() == text, f"{name}: run make bench-report"
+    assert report.README.read_text() == report.readme(report.RAW), "run make bench-report"
     assert (MEASUREMENTS / "failover.svg").exists() == bool(part("raw").read(report.RAW))
 
 
