@@ -8,8 +8,8 @@ something outside the promise cost, one line each.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from tests.chaos.faults import Struck
@@ -30,6 +30,9 @@ DOUBLED = {
 }  # fmt: skip
 _STOPPED = {"guard frozen", "pod frozen"}
 AFTER_THAW = "after-thaw"
+# A pod may act so long after its freeze was noted, and so long before its thaw was: both are noted
+# beside the signals, which do not reach all of its processes at one moment.
+_STOPS_SECONDS, _THAWS_SECONDS = 0.1, 0.05
 _EPOCH_RESET = {"Lease deleted", "Lease edited"}
 # So long a client tries.
 _RETRY_SECONDS = 25.0
@@ -132,6 +135,39 @@ def acting_by_ledger(entries: Sequence[checker.EntrySeen], *, offset: float) -> 
     return found
 
 
+def without_freezes(acting: Iterable[Acting], struck: Sequence[Struck]) -> list[Acting]:
+    """Leave out the time for which a pod was frozen as a whole: a job that it began before and ended
+    after its thaw is told in one stretch.
+
+    Any fault of that pod that ends meanwhile may have thawed it.
+    """
+    found = []
+    for one in acting:
+        pieces, own = [(one.start, one.end)], [fault for fault in struck if fault.pod == one.pod]
+        for frozen in own:
+            if frozen.fault.kind == "pod frozen":
+                ends = [other.ended for other in own if other.ended > frozen.begun]
+                thawed = min(ends, default=frozen.ended)
+                hole = frozen.begun + _STOPS_SECONDS, thawed - _THAWS_SECONDS
+                pieces = [left for piece in pieces for left in _outside(piece, hole)]
+        found += [replace(one, start=start, end=end) for start, end in pieces]
+    return found
+
+
+def _outside(
+    stretch: tuple[float, float], hole: tuple[float, float]
+) -> Iterator[tuple[float, float]]:
+    """What is left of a stretch; all of it where the hole is none or elsewhere."""
+    (start, end), (begin, until) = stretch, hole
+    if begin >= until or end <= begin or start >= until:
+        yield stretch
+        return
+    if start < begin:
+        yield start, begin
+    if end > until:
+        yield until, end
+
+
 def overlaps(acting: Iterable[Acting]) -> list[Overlap]:
     """Two starts of one component that acted at the same time, the longest stretch of each two."""
     longest: dict[tuple[str, str], Overlap] = {}
@@ -181,7 +217,7 @@ def _stopped(
         if one.fault.kind not in _STOPPED or one.pod not in pods or end > one.ended + thaw_bound:
             continue
         if one.fault.kind == "pod frozen":
-            if one.ended - 0.05 <= start:
+            if one.ended - _THAWS_SECONDS <= start:
                 return AFTER_THAW, f"after {one.pod} was thawed"
         elif one.begun <= start:
             return (

@@ -180,7 +180,8 @@ def _judge(site: Round, settings: Settings, offset: float) -> Verdict:
     evidence = site.evidence()
     struck = list(site.faults.struck)
     acting = judge.acting_by_ledger(evidence.entries, offset=offset)
-    for overlap in judge.overlaps([*acting, *site.journals()]):
+    awake = judge.without_freezes([*acting, *site.journals()], struck)
+    for overlap in judge.overlaps(awake):
         judge.judge_overlap(overlap, struck, verdict, thaw_bound=settings.thaw_bound)
     if site.people is not None:
         findings = checker.check(evidence, checker.Expectation(settle=SETTLE_SECONDS))

@@ -202,7 +202,7 @@ def judge_acting(
         replace(one, pod=_pod(one.run)) for one in judge.acting_by_ledger(entries, offset=offset)
     ]
     struck = strikes(hits)
-    for overlap in judge.overlaps(acting):
+    for overlap in judge.overlaps(judge.without_freezes(acting, struck)):
         judge.judge_overlap(overlap, struck, verdict, thaw_bound=thaw_bound)
 
 

@@ -18,6 +18,7 @@ from tests.chaos.judge import (
     judge_overlap,
     merge,
     overlaps,
+    without_freezes,
 )
 from tests.chaos.plan import Fault
 
@@ -36,7 +37,7 @@ def struck(kind: str, pod: str, begun: float, ended: float, component: str = "ne
 
 def judged(acting: list[Acting], *faults: Struck) -> Verdict:
     verdict = Verdict()
-    for overlap in overlaps(acting):
+    for overlap in overlaps(without_freezes(acting, faults)):
         judge_overlap(overlap, faults, verdict, thaw_bound=0.1)
     return verdict
 
@@ -67,6 +68,25 @@ def test_after_a_thaw_the_bound_counts() -> None:
     assert len(late.violations) == 1
     of_another = judged(acting, struck("pod frozen", "c", 5, 15))
     assert len(of_another.violations) == 1
+
+
+def test_what_a_pod_did_across_its_freeze_is_no_act_of_the_time_between() -> None:
+    """A job of 30 ms that was begun before and ended after the thaw is told as one of six seconds."""
+    acting = [acted("a", 0, 15.03), acted("b", 9, 30)]
+    verdict = judged(acting, struck("pod frozen", "a", 5, 15))
+    assert (verdict.violations, verdict.explained_by_rule()) == ([], {"after-thaw": 1})
+    assert 79 < verdict.thaw_ms[0] < 81
+    assert judged(acting, struck("pod frozen", "c", 5, 15)).violations
+    assert judged(acting, struck("command frozen", "a", 5, 15)).violations
+
+
+def test_who_is_thawed_by_another_fault_may_not_act_on() -> None:
+    frozen = struck("pod frozen", "a", 5, 15)
+    acting = [acted("a", 0, 13.5), acted("b", 9, 30)]
+    for kind in ("pod frozen", "guard frozen", "elector frozen"):
+        thawed = judged(acting, frozen, struck(kind, "a", 6, 12))
+        assert thawed.violations, "from 12 on it acted"
+    assert judged(acting, frozen).violations == [], "nobody had thawed it: it did not act"
 
 
 def test_a_guard_that_somebody_stopped_is_outside_of_the_promise() -> None:
