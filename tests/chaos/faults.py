@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ class Faults:
         self._lock = threading.Lock()
         self._api_lock = threading.RLock()
         self._for_main: queue.Queue[tuple[Callable[[], object], threading.Event]] = queue.Queue()
+        # by how many faults a process is frozen at the moment
+        self._frozen: Counter[int] = Counter()
         self.struck: list[Struck] = []
         self.not_done: list[Struck] = []
 
@@ -168,9 +171,15 @@ class Faults:
         pids = [pid for pid in pids if pid]
         if not pids:
             raise NotDone("there is no such process at the moment")
-        _signal(pids, signal.SIGSTOP)
+        with self._lock:
+            self._frozen.update(pids)
+            _signal(pids, signal.SIGSTOP)
         time.sleep(seconds)
-        _signal(dice.sample(pids, len(pids)), signal.SIGCONT)
+        with self._lock:
+            self._frozen.subtract(pids)
+            # who is frozen by another fault too goes on with that one's end
+            over = [pid for pid in pids if not self._frozen[pid]]
+            _signal(dice.sample(over, len(over)), signal.SIGCONT)
 
     # --- Leases
 

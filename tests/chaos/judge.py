@@ -137,18 +137,13 @@ def acting_by_ledger(entries: Sequence[checker.EntrySeen], *, offset: float) -> 
 
 def without_freezes(acting: Iterable[Acting], struck: Sequence[Struck]) -> list[Acting]:
     """Leave out the time for which a pod was frozen as a whole: a job that it began before and ended
-    after its thaw is told in one stretch.
-
-    Any fault of that pod that ends meanwhile may have thawed it.
-    """
+    after its thaw is told in one stretch."""
     found = []
     for one in acting:
-        pieces, own = [(one.start, one.end)], [fault for fault in struck if fault.pod == one.pod]
-        for frozen in own:
-            if frozen.fault.kind == "pod frozen":
-                ends = [other.ended for other in own if other.ended > frozen.begun]
-                thawed = min(ends, default=frozen.ended)
-                hole = frozen.begun + _STOPS_SECONDS, thawed - _THAWS_SECONDS
+        pieces = [(one.start, one.end)]
+        for frozen in struck:
+            if frozen.fault.kind == "pod frozen" and frozen.pod == one.pod:
+                hole = frozen.begun + _STOPS_SECONDS, frozen.ended - _THAWS_SECONDS
                 pieces = [left for piece in pieces for left in _outside(piece, hole)]
         found += [replace(one, start=start, end=end) for start, end in pieces]
     return found

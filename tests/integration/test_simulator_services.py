@@ -16,6 +16,8 @@ from tests.support.postgres import Postgres, running_postgres
 from tests.support.simulated_site import Site
 from tests.support.simulator import BASE, Simulated, eventually
 
+from dpe_simulator.evidence import read_evidence
+
 pytestmark = pytest.mark.integration
 
 
@@ -293,3 +295,25 @@ def test_a_client_without_a_server_says_so_for_each_request(site: Site) -> None:
     assert counts == {"keepAlive": 60, "slow": 1}  # what was planned, no more for being refused
     assert seen["errorKinds"] == {"refused": seen["requests"]}
     assert seen["errors"][0]["kind"] == "refused"
+
+
+def test_evidence_is_of_one_moment_though_work_goes_on(site: Site) -> None:
+    """A job that ends between the look at workflows and the one at jobs: none of the two hangs."""
+    site.add()
+    site.create("news", "audio")
+    job = site.claim()
+    assert job is not None
+
+    class Session(psycopg.Connection[Any]):
+        """Ends the job after the first look."""
+
+        def execute(self, query: Any, *arguments: Any, **more: Any) -> Any:
+            found = super().execute(query, *arguments, **more)
+            if "FROM dpe_workflows\n" in str(query):
+                assert site.end_job(job) == 200
+            return found
+
+    with Session.connect(site.dsn) as session:
+        session.execute("SELECT 1")  # whoever reads the changes first has a transaction open
+        seen = read_evidence(session, since=0.0)
+    assert [one.state for one in seen.workflows] == [one.state for one in seen.jobs] == ["running"]

@@ -61,12 +61,16 @@ def read_evidence(
     """
     end = time.time() if until is None else until
     run = (since, math.inf if until is None else until)
-    workflows = [WorkflowSeen(*row) for row in session.execute(_WORKFLOWS, run)]
-    jobs = [JobSeen(*row) for row in session.execute(_JOBS, run)]
-    found = {
-        (row[0], row[-1]): EntrySeen(*row[:-1])
-        for row in session.execute(_ENTRIES, (*run, list(ROLES), *run))
-    }
+    session.rollback()  # what was read before, with this session, was of another moment
+    with session.transaction():
+        # one moment for all: a workflow that ends between two looks would seem to hang
+        session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        workflows = [WorkflowSeen(*row) for row in session.execute(_WORKFLOWS, run)]
+        jobs = [JobSeen(*row) for row in session.execute(_JOBS, run)]
+        found = {
+            (row[0], row[-1]): EntrySeen(*row[:-1])
+            for row in session.execute(_ENTRIES, (*run, list(ROLES), *run))
+        }
     for key, entry in _of_components(component_lines):
         if run[0] <= entry.at <= run[1] or key[0] in {process for process, _ in found}:
             found.setdefault(key, entry)

@@ -80,15 +80,6 @@ def test_what_a_pod_did_across_its_freeze_is_no_act_of_the_time_between() -> Non
     assert judged(acting, struck("command frozen", "a", 5, 15)).violations
 
 
-def test_who_is_thawed_by_another_fault_may_not_act_on() -> None:
-    frozen = struck("pod frozen", "a", 5, 15)
-    acting = [acted("a", 0, 13.5), acted("b", 9, 30)]
-    for kind in ("pod frozen", "guard frozen", "elector frozen"):
-        thawed = judged(acting, frozen, struck(kind, "a", 6, 12))
-        assert thawed.violations, "from 12 on it acted"
-    assert judged(acting, frozen).violations == [], "nobody had thawed it: it did not act"
-
-
 def test_a_guard_that_somebody_stopped_is_outside_of_the_promise() -> None:
     acting = [acted("a", 0, 12), acted("b", 9, 30)]
     verdict = judged(acting, struck("guard frozen", "a", 4, 12))
