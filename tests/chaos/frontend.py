@@ -235,9 +235,7 @@ class Frontend:
         found = Said(list(self.recorded))
         for balancer in self.balancers:
             with balancer.pod.log.open(encoding="utf-8", errors="replace") as lines:
-                one = said(balancer.name, lines)
-            found.recorded += one.recorded
-            found.moves += one.moves
+                found.add(said(balancer.name, lines))
         return found
 
     def acting(self, where: str) -> str:

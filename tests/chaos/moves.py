@@ -25,6 +25,7 @@ _REPLACED = re.compile(
     r"guard: (the command ended|started the command)|"
     r"dpe_balancer (HAProxy .* hangs|clients are sent to another balancer)"
 )
+_DRAINS = re.compile(r"dpe_balancer clients are sent to another balancer: .* have ([\d.]+) s")
 _ALONE = re.compile(r"^Server [\w-]+-(\w+)/\1 is DOWN\. 0 active and 1 backup")
 _DOWN = re.compile(r"^Server [\w-]+-(\w+)/\1 is DOWN")
 _UP = re.compile(r"^Server [\w-]+-(\w+)/\1 is UP\. ")
@@ -62,12 +63,29 @@ class Move:
     how: str
 
 
+@dataclass(frozen=True)
+class Drain:
+    """The balancer `pod` is routed no more; who is still connected to it is answered by the member
+    that it knows as the active one, at most until `end` (seconds since 1970)."""
+
+    pod: str
+    begin: float
+    end: float
+
+
 @dataclass
 class Said:
-    """What one balancer's log says."""
+    """What balancers' logs say."""
 
     recorded: list[Recorded] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    drains: list[Drain] = field(default_factory=list)
+
+    def add(self, other: Said) -> None:
+        """Add what another log says."""
+        self.recorded += other.recorded
+        self.moves += other.moves
+        self.drains += other.drains
 
 
 def said(pod: str, log: Iterable[str]) -> Said:
@@ -112,10 +130,12 @@ class _Reader:
         elif up := _UP.match(line):
             self.down.discard(up[1])
             if up[1] in self.moving and up[1] not in self.noticed:
-                how = TAKEN_BACK if _other(up[1]) in self.down else ASLEEP
+                how = TAKEN_BACK if other_of(up[1]) in self.down else ASLEEP
                 self.unnoticed.append((up[1], self.moving.pop(up[1]), how))
 
     def _agent(self, line: str) -> None:
+        if drains := _DRAINS.search(line):
+            self.found.drains.append(Drain(self.pod, self.now, self.now + float(drains[1])))
         if moved := _MOVED.search(line):
             self.moving.setdefault(moved[1], self.now)
             self.noticed.add(moved[1])
@@ -123,11 +143,11 @@ class _Reader:
             source = back[1]
             if source in self.moving and back[2]:
                 self._note(source, self.moving[source], REPLACED)
-            elif source in self.moving and _other(source) in self.down:
+            elif source in self.moving and other_of(source) in self.down:
                 self._note(source, self.moving[source], TAKEN_BACK)
             self._forget(source)
         elif recorded := _RECORDED.search(line):
-            source = _other(recorded[1])
+            source = other_of(recorded[1])
             begin = self.moving.get(source, self.now)
             self.found.recorded.append(Recorded(self.now, recorded[1], int(recorded[2]), begin))
             self._forget(source)
@@ -150,11 +170,11 @@ class _Reader:
         self.noticed.discard(source)
 
     def _note(self, source: str, begin: float, how: str) -> None:
-        move = Move(self.pod, source, _other(source), begin, self.now, how)
+        move = Move(self.pod, source, other_of(source), begin, self.now, how)
         self.found.moves.append(move)
 
 
-def _other(server: str) -> str:
+def other_of(server: str) -> str:
     """The stand-in of one of the two servers, a and b."""
     return "b" if server == "a" else "a"
 

@@ -192,8 +192,7 @@ def _judge(site: Round, settings: Settings, offset: float) -> Verdict:
         verdict.workflows = len(evidence.workflows)
     if site.front is not None:
         changes = member_changes(evidence.client_served)
-        said = site.front.said()
-        judge_switches(changes, said.recorded, said.moves, struck, verdict, offset=offset)
+        judge_switches(changes, site.front.said(), struck, verdict, offset=offset)
     judge.judge_history(site.history.versions, site.history.asked(), verdict)
     return verdict
 

@@ -4,12 +4,12 @@ logs. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.chaos.faults import Struck
 from tests.chaos.judge import Verdict
-from tests.chaos.moves import ASLEEP, REPLACED, TAKEN_BACK, Move, Recorded
+from tests.chaos.moves import ASLEEP, REPLACED, TAKEN_BACK, Move, Recorded, Said, other_of
 
 from dpe_operator.prober.measure import Change
 
@@ -32,6 +32,11 @@ _UNRECORDED = {
     ASLEEP: ("agent-asleep", "{0.source} was DOWN and UP again, and the agent of {0.pod} was "
              "stopped meanwhile"),
 }  # fmt: skip
+# Between the moment at which a server is left and the one at which the former balancer drains.
+_TAKES_OVER_SECONDS = 2.0
+# In which order reasons are used: what a client sees but once, and while two balancers answer, and
+# the way back of a move.
+_DRAINING, _BACK = 1, 2
 # So long what struck a balancer may show afterwards.
 _SHOWS_SECONDS = 20.0
 
@@ -39,7 +44,8 @@ _SHOWS_SECONDS = 20.0
 @dataclass
 class _Reason:
     """Why a client may see `before` answer no more but `after`, between which times (seconds since
-    1970). rule: that it is counted as; "": recorded. then: what the client may see after that."""
+    1970). rule: that it is counted as; "": recorded. then: what the client may see after that. rank:
+    the lowest is used up first; _DRAINING ones never are."""
 
     before: str
     after: str
@@ -48,6 +54,7 @@ class _Reason:
     rule: str = ""
     text: str = ""
     then: _Reason | None = None
+    rank: int = 0
 
     def fits(self, change: Change) -> bool:
         right = change.after == self.after and self.before in ("", change.before)
@@ -56,22 +63,22 @@ class _Reason:
 
 def judge_switches(
     changes: Iterable[Change],
-    recorded: Iterable[Recorded],
-    moves: Iterable[Move],
+    words: Said,
     struck: Sequence[Struck],
     verdict: Verdict,
     *,
     offset: float,
 ) -> None:
-    """Each change of the server that answers needs a reason, and a reason is good for one change.
+    """Each change of the server that answers needs a reason, and a reason is good for one change;
+    but for those of clients that are still connected to a balancer that drains.
 
     changes: as a client saw them, by the time of the first answer.
-    recorded: what the balancers wrote into the record; the same switch more than once is one.
-    moves: what they did and did not record, by their logs.
+    words: what the balancers wrote into the record (the same switch more than once is one), what
+        they did and did not record, and when they drained.
     offset: what to add to the times of all that to get the boot time.
     """
     changes = list(changes)
-    reasons = _reasons(recorded, moves, struck, offset=offset)
+    reasons = [*_reasons(words, struck, offset=offset), *_draining(words)]
     # A change may have two reasons, of which a later one needs the other.
     recorded_first = _explain(changes, reasons, moves_first=False)
     moves_first = _explain(changes, reasons, moves_first=True)
@@ -97,39 +104,58 @@ def _explain(
         fitting = [one for one in left if one.fits(change)]
         reason = min(
             fitting,
-            key=lambda one: ((not one.rule) == moves_first, one.rule, one.end),
+            key=lambda one: (one.rank, (not one.rule) == moves_first, one.rule, one.end),
             default=None,
         )
         found.append(reason)
-        if reason is not None:
+        if reason is not None and reason.rank != _DRAINING:
             left.remove(reason)
             if reason.then is not None:
                 left.append(reason.then)
     return found
 
 
-def _reasons(
-    recorded: Iterable[Recorded], moves: Iterable[Move], struck: Sequence[Struck], *, offset: float
-) -> list[_Reason]:
+def _switches(words: Said) -> Iterator[tuple[str, float, float]]:
+    """Member, begin and time of each switch that was recorded, however often."""
     switches: dict[tuple[int, str], list[Recorded]] = {}
-    for one in recorded:
+    for one in words.recorded:
         switches.setdefault((one.count, one.member), []).append(one)
-    found = []
     for (_, member), told in switches.items():
         at = min(one.at for one in told)
         begin = min((one.begin for one in told if one.begin is not None), default=None)
-        begin = at - _RECORD_SECONDS if begin is None else begin
+        yield member, at - _RECORD_SECONDS if begin is None else begin, at
+
+
+def _reasons(words: Said, struck: Sequence[Struck], *, offset: float) -> list[_Reason]:
+    found = []
+    for member, begin, at in _switches(words):
         found.append(_Reason("", member, begin - _SEEN_SECONDS, at + _SHOWS_SECONDS))
-    for move in moves:
+    for move in words.moves:
         if move.how == ASLEEP and not _slept(move, struck, offset=offset):
             continue
         rule, text = _UNRECORDED[move.how]
         text = text.format(move)
         late = move.end + _BACK_SECONDS
-        back = _Reason(move.target, move.source, move.begin, late, rule, text)
+        back = _Reason(move.target, move.source, move.begin, late, rule, text, rank=_BACK)
         begin, end = move.begin - _SEEN_SECONDS, move.end + _SHOWS_SECONDS
         found.append(_Reason(move.source, move.target, begin, end, rule, text, then=back))
     return found
+
+
+def _draining(words: Said) -> Iterator[_Reason]:
+    """Where a server is left just as a balancer takes over, the one before it does not know yet: for
+    a moment its clients are answered by that server if it is up again, the others by its stand-in."""
+    left = [(member, begin, "") for member, begin, _ in _switches(words)]
+    left += [(move.target, move.begin, move.pod) for move in words.moves]
+    for target, begin, pod in left:
+        for drain in words.drains:
+            near = drain.begin - _TAKES_OVER_SECONDS <= begin <= drain.end
+            if near and drain.pod != pod:
+                source, since = other_of(target), max(begin, drain.begin) - _SEEN_SECONDS
+                text = f"{drain.pod} drained, and knew of {source} only"
+                for before, after in ((source, target), (target, source)):
+                    until = drain.end + _SEEN_SECONDS
+                    yield _Reason(before, after, since, until, "draining", text, rank=_DRAINING)
 
 
 def _slept(move: Move, struck: Sequence[Struck], *, offset: float) -> bool:

@@ -18,7 +18,7 @@ from tests.chaos.frontend import BALANCER, SERVERS
 from tests.chaos.history import Asked as LeaseAsked
 from tests.chaos.history import Version
 from tests.chaos.judge import Verdict
-from tests.chaos.moves import Move, Recorded, said
+from tests.chaos.moves import Recorded, Said, said
 from tests.chaos.plan import Fault
 from tests.chaos.switches import judge_switches
 
@@ -180,12 +180,10 @@ def judge_round(seen: Seen, *, thaw_bound: float) -> tuple[Verdict, Apart]:
         thaw_bound=thaw_bound,
     )  # fmt: skip
     judge.judge_history(seen.versions, seen.lease_asked, verdict)
-    recorded, moves = [*seen.recorded], []
+    words = Said([*seen.recorded])
     for pod, lines in seen.logs.items():
-        words = said(pod, (text for _, text in lines))
-        recorded += words.recorded
-        moves += words.moves
-    apart = judge_clients(seen.clients, recorded, moves, hits, verdict, offset=offset)
+        words.add(said(pod, (text for _, text in lines)))
+    apart = judge_clients(seen.clients, words, hits, verdict, offset=offset)
     judge_needless(seen.recorded, hits, verdict, offset=offset, told=seen.told())
     return verdict, apart
 
@@ -273,18 +271,17 @@ def _named(text: str) -> str:
 
 
 def judge_clients(
-    asked: Mapping[str, Sequence[Asked]], recorded: Sequence[Recorded], moves: Sequence[Move],
-    hits: Sequence[Hit], verdict: Verdict, *, offset: float,
+    asked: Mapping[str, Sequence[Asked]], words: Said, hits: Sequence[Hit], verdict: Verdict, *,
+    offset: float,
 ) -> Apart:  # fmt: skip
     """Clients reach the recorded server, and nobody has to give up because of one fault.
 
     Args:
         asked: by machine, what its client did.
-        recorded: which server became the active one, by record and logs of the balancers.
-        moves: what they did and did not record, by their logs.
+        words: what the balancers say, by record and logs.
         hits: what was done.
         verdict: gets what is found.
-        offset: what to add to the times of the first three to get the boot time.
+        offset: what to add to the times of the first two to get the boot time.
     """
     apart, together = Apart(), []
     unanswered: dict[str, list[float]] = {}
@@ -293,7 +290,7 @@ def judge_clients(
             if _is_apart(node, one, hits, offset):
                 apart.requests += 1
                 apart.unanswered += not one.ok
-                active = _recorded_at(recorded, one.done)
+                active = _recorded_at(words.recorded, one.done)
                 apart.to_another_server += one.ok and bool(active) and one.member != active
             elif one.ok:
                 together.append(Served(one.sent, one.done, one.member))
@@ -301,7 +298,7 @@ def judge_clients(
                 unanswered.setdefault(node, []).append(one.done + offset)
     _judge_unanswered(unanswered, hits, verdict)
     changes = member_changes(together)
-    judge_switches(changes, recorded, moves, strikes(hits), verdict, offset=offset)
+    judge_switches(changes, words, strikes(hits), verdict, offset=offset)
     return apart
 
 

@@ -24,7 +24,7 @@ from tests.chaos.kind.judging import (
     judge_round,
     strikes,
 )
-from tests.chaos.moves import Recorded
+from tests.chaos.moves import Recorded, Said
 from tests.chaos.plan import Fault
 
 from dpe_simulator.findings import LIMIT, TOPOLOGY, EntrySeen, Evidence, Finding, Request
@@ -190,7 +190,7 @@ def asked(
 
 def clients(seen: dict[str, list[Asked]], *hits: Hit) -> tuple[Verdict, Apart]:
     verdict = Verdict()
-    return verdict, judge_clients(seen, RECORDED, [], hits, verdict, offset=OFFSET)
+    return verdict, judge_clients(seen, Said([*RECORDED]), hits, verdict, offset=OFFSET)
 
 
 def test_a_recorded_switch_is_fine_and_a_request_to_the_former_server_is_found() -> None:

@@ -79,3 +79,8 @@ def test_a_server_that_is_up_again_before_the_agent_has_looked() -> None:
     before = at(10, "active member: a, before: b (MemberDown)")
     assert moves(before, ALONE, B_UP, LATER) == [("b", "a", ASLEEP)], "of another time"
     assert moves(ALONE, A_DOWN, B_UP, LATER) == [("b", "a", TAKEN_BACK)], "both were down"
+
+
+def test_when_a_balancer_drains_is_told() -> None:
+    (drain,) = read(ENDS[3], LATER).drains
+    assert (drain.pod, drain.end - drain.begin) == ("h", 5.0)

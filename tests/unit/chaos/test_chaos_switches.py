@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.faults import Struck
 from tests.chaos.frontend import BALANCER
 from tests.chaos.judge import Verdict
-from tests.chaos.moves import ASLEEP, REPLACED, TAKEN_BACK, Move, Recorded
+from tests.chaos.moves import ASLEEP, REPLACED, TAKEN_BACK, Drain, Move, Recorded, Said
 from tests.chaos.plan import Fault
 from tests.chaos.switches import judge_switches
 
@@ -22,12 +22,16 @@ def stopped_agent(pod: str, begun: float, ended: float) -> Struck:
 
 
 def switches(
-    *changes: Change, moves: tuple[Move, ...] = (), faults: tuple[Struck, ...] = ()
+    *changes: Change,
+    moves: tuple[Move, ...] = (),
+    faults: tuple[Struck, ...] = (),
+    drains: tuple[Drain, ...] = (),
 ) -> Verdict:
     verdict = Verdict()
     # told twice, by the log and by who watches the record
     recorded = [Recorded(0.0, "a", 0), Recorded(125.0, "b", 1, 100.5), Recorded(125.2, "b", 1)]
-    judge_switches(changes, recorded, moves, faults, verdict, offset=1000.0)
+    words = Said(recorded, [*moves], [*drains])
+    judge_switches(changes, words, faults, verdict, offset=1000.0)
     return verdict
 
 
@@ -77,3 +81,34 @@ def test_a_change_that_a_record_explains_too_leaves_its_move_for_the_change_back
     stopped = stopped_agent("h", 1009, 1011)
     assert switches(*changes, moves=(move,), faults=(stopped,)).violations == []
     assert "old-member: 1" in switches(*changes, moves=(move,)).violations[0]
+
+
+def test_clients_of_a_balancer_that_drains_may_be_answered_by_the_server_that_was_left() -> None:
+    """Seed 61: a server dies and comes back while one balancer takes over from the other."""
+    there, late = Change(200.2, "b", "a"), Change(211.0, "a", "b")
+    flapping = (Change(200.4, "a", "b"), Change(200.5, "b", "a"), Change(200.6, "a", "b"),
+                Change(201.5, "b", "a"))  # fmt: skip
+    move, drain = moved(REPLACED), Drain("g", 200.1, 205.1)
+    verdict = switches(there, *flapping, late, moves=(move,), drains=(drain,))
+    assert (verdict.violations, verdict.explained_by_rule()) == (
+        [],
+        {"balancer-replaced": 2, "draining": 4},
+    )
+    own, before, after = (
+        replace(drain, pod="h"),
+        Drain("g", 190.0, 195.0),
+        Drain("g", 203.0, 208.0),
+    )
+    for other in (own, before, after):
+        verdict = switches(there, *flapping, late, moves=(move,), drains=(other,))
+        assert "old-member: 4" in verdict.violations[0]
+    longer = Change(206.5, "a", "b"), Change(207.0, "b", "a")
+    verdict = switches(there, *flapping, *longer, late, moves=(move,), drains=(drain,))
+    assert "old-member: 2" in verdict.violations[0], "the drain is over"
+
+
+def test_the_same_where_the_switch_is_recorded_in_the_end() -> None:
+    changes = Change(125.2, "a", "b"), Change(125.3, "b", "a"), Change(125.4, "a", "b")
+    drain = Drain("g", 101.0, 126.0)
+    assert switches(*changes, drains=(drain,)).violations == []
+    assert "old-member: 2" in switches(*changes).violations[0]
