@@ -140,8 +140,10 @@ def version_of(item: Mapping[str, Any], *, gone: bool) -> Version:
     record = json.loads((metadata.get("annotations") or {}).get("dpe.dev/elector-record") or "{}")
     holder = str(spec.get("holderIdentity") or "")
     epoch = int(spec.get("leaseTransitions") or 0)
+    released = record.get("state") == "released"
+    # the record of who gave the Lease back keeps its name: a holder of that name was put in
+    wrote = (record.get("identity"), record.get("epoch")) == (holder, epoch) and not released
     return Version(
         metadata["name"], metadata["uid"], int(metadata["resourceVersion"]), holder, epoch,
-        float(spec.get("leaseDurationSeconds") or 0), record.get("state") == "released", gone,
-        by_elector=(record.get("identity"), record.get("epoch")) == (holder, epoch),
+        float(spec.get("leaseDurationSeconds") or 0), released, gone, by_elector=wrote,
     )  # fmt: skip

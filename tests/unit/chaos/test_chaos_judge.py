@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from tests.chaos.faults import Struck
 from tests.chaos.frontend import BALANCER, SERVERS
-from tests.chaos.history import Version, asked
+from tests.chaos.history import Version, asked, version_of
 from tests.chaos.judge import (
     Acting,
     Verdict,
@@ -170,6 +170,22 @@ def test_what_was_edited_made_anew_or_not_seen_is_not_timed() -> None:
     for times in ((100.0,), (None, 100.5)):
         verdict = history(HELD, RENEWED, TAKEN, times=times)  # type: ignore[arg-type]
         assert (rules(verdict), verdict.timed) == ([], 0)
+
+
+def test_a_holder_that_somebody_put_back_after_it_gave_the_lease_back_took_nothing() -> None:
+    def version(number: int, holder: str, state: str) -> Version:
+        record = {"identity": "uid-a_1", "epoch": 4, "state": state}
+        annotations = {"dpe.dev/elector-record": json.dumps(record)}
+        metadata = {"name": "news", "uid": "u", "resourceVersion": str(number)}
+        spec = {"holderIdentity": holder, "leaseTransitions": 4, "leaseDurationSeconds": 4}
+        lease = {"metadata": {**metadata, "annotations": annotations}, "spec": spec}
+        return version_of(lease, gone=False)
+
+    given_back = version(10, "uid-a_1", "held"), version(20, "", "released")
+    edited, taken = version(30, "uid-a_1", "released"), version(30, "uid-a_1", "held")
+    assert (given_back[0].by_elector, edited.by_elector) == (True, False)
+    assert rules(history(*given_back, edited)) == []
+    assert rules(history(*given_back, taken)) == ["lease-epoch"]
 
 
 def test_a_version_that_is_told_twice_is_one() -> None:
