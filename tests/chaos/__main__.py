@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.chaos.plan import KINDS
 from tests.chaos.record import RIG, Book, Figures, added
-from tests.chaos.run import Outcome, Settings, run
+from tests.chaos.run import Outcome, Settings, judge_again, run
 from tests.support.api_server import ROOT, ApiServer
 from tests.support.postgres import running_postgres
 
@@ -25,6 +25,8 @@ RECORD = ROOT / "docs/measurements/chaos.json"
 def main() -> int:
     """Play a run, or what is left of it; 1 when the checker found a violation."""
     options = _options()
+    if options.judge:
+        return bool(judge_again(options.judge, thaw_bound=options.thaw_bound, say=_say))
     # ended from outside, it still ends what it has started; in the background a shell has SIGINT off
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _on_stop)
@@ -79,6 +81,7 @@ def _options() -> argparse.Namespace:
     add("--profile", default="", choices=["Safe", "Fast"], help="timings (default: 4/2.5/0.5 s)")
     add("--only", action="append", choices=list(KINDS), help="only this kind, may be repeated")
     add("--folder", help="for plans, logs and what was explained (default: a temporary one)")
+    add("--judge", type=Path, metavar="FOLDER", help="play nothing, judge a run again")
     add("--json", metavar="FILE", help="write the result to this file")
     add(
         "--record",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import threading
 import time
 import traceback
@@ -13,19 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos import judge
 from tests.chaos.judge import Verdict
+from tests.chaos.judging import Seen, judge_round
 from tests.chaos.plan import Fault, Plan, draw
-from tests.chaos.site import SETTLE_SECONDS, Round
-from tests.chaos.switches import judge_switches
+from tests.chaos.site import Round
 from tests.support.api_server import ApiServer
 from tests.support.elector_pods import ELECTOR, boot
 from tests.support.postgres import Postgres
 
-from dpe_operator.prober.measure import member_changes
-from dpe_simulator import checker
-from dpe_simulator.findings import Evidence
-
+# What a round has left behind, in its folder.
+SEEN = "seen.pickle"
 # A round has an end, so that what nobody does any more is seen, and so that tables stay small.
 ROUND_SECONDS = 240.0
 
@@ -154,63 +152,59 @@ def _round(
         say(f"round {seed}: {len(plan.faults)} faults in {seconds:.0f} s, plan in {folder}")
         offset = boot() - time.time()
         took = site.faults.run(plan)
-        verdict = _judge(site, settings, offset)
+        seen = _look(site, offset)
+        (folder / SEEN).write_bytes(pickle.dumps(seen))
+        verdict = judge_round(seen, thaw_bound=settings.thaw_bound)
     finally:
         site.close()
     for line in verdict.violations:
         say(f"VIOLATION {line}")
-    say(f"{_summary(site, verdict, plan)}, faults took {took:.0f} s")
+    done = f"{len(seen.struck)} of {len(plan.faults)} faults carried out in {took:.0f} s"
+    say(f"  {done}, {_told(verdict)}")
     (folder / "explained.txt").write_text(
         "".join(f"{rule}: {text}\n" for rule, text in verdict.explained)
     )
     return Outcome(
         took,
-        Counter(one.fault.kind for one in site.faults.struck),
+        Counter(one.fault.kind for one in seen.struck),
         Counter(one.fault.kind for one in site.faults.not_done),
         verdict,
     )
 
 
-def _judge(site: Round, settings: Settings, offset: float) -> Verdict:
-    verdict = Verdict()
-    missing = site.ready()
-    verdict.violations += [f"nobody-acts: {name}, after all faults have ended" for name in missing]
-    if left := site.settle():
-        verdict.unknown.append(f"not-settled: {left} open, and nothing was done for a minute")
-    evidence = site.evidence()
-    struck = list(site.faults.struck)
-    acting = judge.acting_by_ledger(evidence.entries, offset=offset)
-    awake = judge.without_freezes([*acting, *site.journals()], struck)
-    for overlap in judge.overlaps(awake):
-        judge.judge_overlap(overlap, struck, verdict, thaw_bound=settings.thaw_bound)
-    if site.people is not None:
-        findings = checker.check(evidence, checker.Expectation(settle=SETTLE_SECONDS))
-        judge.judge_findings(
-            findings, struck, verdict, failed=_failed(evidence, offset), offset=offset,
-            thaw_bound=settings.thaw_bound,
-        )  # fmt: skip
-        verdict.workflows = len(evidence.workflows)
-    if site.front is not None:
-        changes = member_changes(evidence.client_served)
-        judge_switches(changes, site.front.said(), struck, verdict, offset=offset)
-    judge.judge_history(site.history.versions, site.history.asked(), verdict)
-    return verdict
+def _look(site: Round, offset: float) -> Seen:
+    """Let the site come to rest, and take down what it has left behind."""
+    missing, left = site.ready(), site.settle()
+    busy = site.people is not None
+    return Seen(
+        missing, left, busy, site.evidence(), list(site.faults.struck), site.journals(),
+        site.front.said() if site.front is not None else None,
+        list(site.history.versions), site.history.asked(), offset,
+    )  # fmt: skip
 
 
-def _failed(evidence: Evidence, offset: float) -> dict[str, list[float]]:
-    """By component, when it gave a request up."""
-    found: dict[str, list[float]] = {}
-    for entry in evidence.entries:
-        if entry.kind == "start-failed":
-            found.setdefault(str(entry.detail.get("component")), []).append(entry.at + offset)
+def judge_again(folder: Path, *, thaw_bound: float, say: Callable[[str], None] = print) -> int:
+    """Judge a run once more that was played before; how many violations are found.
+
+    Args:
+        folder: the one that the run was given, or printed.
+        thaw_bound: see Settings.
+        say: is told what is found.
+    """
+    found = 0
+    for path in sorted(folder.glob(f"round-*/{SEEN}")):
+        seen: Seen = pickle.loads(path.read_bytes())
+        verdict = judge_round(seen, thaw_bound=thaw_bound)
+        for line in verdict.violations:
+            say(f"VIOLATION {line}")
+        say(f"{path.parent.name}: {len(seen.struck)} faults, {_told(verdict)}")
+        found += len(verdict.violations)
     return found
 
 
-def _summary(site: Round, verdict: Verdict, plan: Plan) -> str:
-    done = len(site.faults.struck)
+def _told(verdict: Verdict) -> str:
     return (
-        f"  {done} of {len(plan.faults)} faults carried out, {verdict.take_overs} take-overs "
-        f"({verdict.timed} timed, {verdict.early} early), "
+        f"{verdict.take_overs} take-overs ({verdict.timed} timed, {verdict.early} early), "
         f"{verdict.versions} versions of Leases, {verdict.workflows} workflows, "
         f"{len(verdict.violations)} violations, explained: {verdict.explained_by_rule()}, "
         f"unknown: {len(verdict.unknown)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.plan import Fault
-from tests.chaos.run import Outcome, Settings, run
+from tests.chaos.run import Outcome, Settings, judge_again, run
 from tests.support.api_server import ApiServer
 from tests.support.elector_pods import ELECTOR
 from tests.support.mounts import needs_root
@@ -73,6 +73,8 @@ def test_a_guard_that_does_not_kill_is_found(
     outcome = play(settings, api, postgres, tmp_path)
     assert any("two-acting" in text for text in outcome.verdict.violations)
     assert outcome.verdict.overlap_ms > 0
+    again = judge_again(tmp_path / "chaos", thaw_bound=settings.thaw_bound)
+    assert again == len(outcome.verdict.violations), "from the files that it left"
 
 
 @pytest.mark.level2
