@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 import threading
 import time
 import traceback
@@ -14,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos import again
 from tests.chaos.judge import Verdict
 from tests.chaos.judging import Seen, judge_round
 from tests.chaos.plan import Fault, Plan, draw
@@ -22,8 +22,6 @@ from tests.support.api_server import ApiServer
 from tests.support.elector_pods import ELECTOR, boot
 from tests.support.postgres import Postgres
 
-# What a round has left behind, in its folder.
-SEEN = "seen.pickle"
 # A round has an end, so that what nobody does any more is seen, and so that tables stay small.
 ROUND_SECONDS = 240.0
 
@@ -153,7 +151,7 @@ def _round(
         offset = boot() - time.time()
         took = site.faults.run(plan)
         seen = _look(site, offset)
-        (folder / SEEN).write_bytes(pickle.dumps(seen))
+        again.keep(folder, seen)
         verdict = judge_round(seen, thaw_bound=settings.thaw_bound)
     finally:
         site.close()
@@ -184,22 +182,13 @@ def _look(site: Round, offset: float) -> Seen:
 
 
 def judge_again(folder: Path, *, thaw_bound: float, say: Callable[[str], None] = print) -> int:
-    """Judge a run once more that was played before; how many violations are found.
+    """Judge a run once more, see tests.chaos.again; thaw_bound: see Settings."""
 
-    Args:
-        folder: the one that the run was given, or printed.
-        thaw_bound: see Settings.
-        say: is told what is found.
-    """
-    found = 0
-    for path in sorted(folder.glob(f"round-*/{SEEN}")):
-        seen: Seen = pickle.loads(path.read_bytes())
+    def judged(seen: Seen) -> tuple[Verdict, str]:
         verdict = judge_round(seen, thaw_bound=thaw_bound)
-        for line in verdict.violations:
-            say(f"VIOLATION {line}")
-        say(f"{path.parent.name}: {len(seen.struck)} faults, {_told(verdict)}")
-        found += len(verdict.violations)
-    return found
+        return verdict, f"{len(seen.struck)} faults, {_told(verdict)}"
+
+    return again.judge_again(folder, judged, say)
 
 
 def _told(verdict: Verdict) -> str:

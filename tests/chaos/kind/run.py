@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 import signal
 import time
 import traceback
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from tests.chaos import again
 from tests.chaos.judge import Verdict
 from tests.chaos.kind.cluster import Ground, repair, tool
 from tests.chaos.kind.faults import Faults
@@ -33,8 +33,6 @@ from dpe_simulator.findings import Evidence
 
 # A round has an end, so that what nobody does any more is seen.
 ROUND_SECONDS = 300.0
-# What a round has left behind, to judge it again.
-SEEN = "seen.pickle"
 # A site that is not whole after so long does not get over it by itself.
 _WHOLE_SECONDS = 300.0
 
@@ -185,7 +183,7 @@ class _Session:
             self._strike(faults, moments, seconds, outcome, number)
             outcome.seconds = time.monotonic() - begun
             seen = self._see(faults.hits, start)
-            (folder / SEEN).write_bytes(pickle.dumps(seen))
+            again.keep(folder, seen)
             verdict, outcome.apart = judge_round(seen, thaw_bound=self._settings.thaw_bound)
             outcome.verdict.add(verdict)
             _write_told(folder, seen)
@@ -304,22 +302,13 @@ def _write_told(folder: Path, seen: Seen) -> None:
 
 
 def judge_again(folder: Path, *, thaw_bound: float, say: Callable[[str], None]) -> int:
-    """Judge a run once more that was played before; how many violations are found.
+    """Judge a run once more, see tests.chaos.again; thaw_bound: see Settings."""
 
-    Args:
-        folder: the one that the run was given, or printed.
-        thaw_bound: see Settings.
-        say: is told what is found.
-    """
-    found = 0
-    for path in sorted(folder.glob(f"round-*/{SEEN}")):
-        seen: Seen = pickle.loads(path.read_bytes())
+    def judged(seen: Seen) -> tuple[Verdict, str]:
         verdict, apart = judge_round(seen, thaw_bound=thaw_bound)
-        for line in verdict.violations:
-            say(f"VIOLATION {line}")
-        say(f"{path.parent.name}: {_summary(len(seen.hits), verdict, apart)}")
-        found += len(verdict.violations)
-    return found
+        return verdict, _summary(len(seen.hits), verdict, apart)
+
+    return again.judge_again(folder, judged, say)
 
 
 def _summary(faults: int, verdict: Verdict, apart: Apart) -> str:
