@@ -169,10 +169,11 @@ def _actions(site: Site, choice: Choice, moment: Moment) -> tuple[Action, ...]:
     serving = choice.serving
     if serving is not None and seen.entry != serving:
         actions.append(SetActive(serving))
-    # Only after the entry is set: until then the other member must not be used at all.
-    actions += [Enable(member) for member in site.members if member in seen.disabled]
     held = held_back(site, choice, moment) if decides(site, choice, moment) else frozenset()
     actions += [HoldBack(member) for member in site.members if member in held - seen.held]
+    # Only after the entry is set and who must wait is held back: until then the other member must
+    # not be used at all, and an HAProxy that finds the active one DOWN uses it at once.
+    actions += [Enable(member) for member in site.members if member in seen.disabled]
     actions += [Release(member) for member in site.members if member in seen.held - held]
     if serving is None or seen.states.get(serving) != "UP":
         return tuple(actions)

@@ -20,17 +20,19 @@ _COUNTED = re.compile(r"dpe_balancer active member: (\w+), before: (\w+) \(")
 _RECORDED = re.compile(r"dpe_balancer recorded: active (\w+), switches (\d+), ")
 _BACK = re.compile(r"dpe_balancer requests go back to (\w+), no switch: (another balancer)?")
 _HAPROXY_ENDED = re.compile(r"dpe_balancer HAProxy ended")
-# the agent has ended, or another balancer is routed instead
-_REPLACED = re.compile(
-    r"guard: (the command ended|started the command)|"
-    r"dpe_balancer (HAProxy .* hangs|clients are sent to another balancer)"
-)
+# the agent has ended, and its HAProxy with it
+_ENDED = re.compile(r"guard: (the command ended|started the command)|dpe_balancer HAProxy .* hangs")
 _DRAINS = re.compile(r"dpe_balancer clients are sent to another balancer: .* have ([\d.]+) s")
 _ALONE = re.compile(r"^Server [\w-]+-(\w+)/\1 is DOWN\. 0 active and 1 backup")
 _DOWN = re.compile(r"^Server [\w-]+-(\w+)/\1 is DOWN")
 _UP = re.compile(r"^Server [\w-]+-(\w+)/\1 is UP\. ")
+# The stand-in may be used from now on, by its first check or as it is let out of maintenance, in
+# which it is when HAProxy starts; if the server is DOWN by then it is used at once.
+_FIT = re.compile(
+    r"^Backup Server [\w-]+-(\w+)/\w+ is UP(/READY| via \S+ 0 active and 1 backup servers online)"
+)
 
-TAKEN_BACK, REPLACED, ASLEEP = "taken back", "replaced", "asleep"
+TAKEN_BACK, REPLACED, ASLEEP, STARTED = "taken back", "replaced", "asleep", "started"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Move:
     begin, end: seconds since 1970, the earliest and the latest moment that the log allows. how:
     TAKEN_BACK, the stand-in was DOWN too before it counted; REPLACED, HAProxy or agent ended, or
     another balancer took its place, before it was recorded; ASLEEP, the server was UP again, and
-    the stand-in not DOWN, before the agent had noticed anything.
+    the stand-in not DOWN, before the agent had noticed anything; STARTED, the same where HAProxy had
+    just been started and found the server DOWN.
     """
 
     pod: str
@@ -98,13 +101,15 @@ def said(pod: str, log: Iterable[str]) -> Said:
 
 class _Reader:
     """The state between two lines: `moving`, the servers away from which requests go without a
-    record, and since when; `down`, those that HAProxy sees DOWN."""
+    record, and since when; `starting`, those of them that HAProxy found DOWN when it was started;
+    `down`, those that HAProxy sees DOWN."""
 
     def __init__(self, pod: str) -> None:
         self.pod = pod
         self.found = Said()
         self.now = 0.0
         self.moving: dict[str, float] = {}
+        self.starting: set[str] = set()
         self.noticed: set[str] = set()
         self.down: set[str] = set()
         # ended by HAProxy's word, whose latest moment is the time of the next line that has one
@@ -123,19 +128,35 @@ class _Reader:
     def _haproxy(self, line: str) -> None:
         if down := _DOWN.match(line):
             self.down.add(down[1])
-        alone = _ALONE.match(line)
-        if alone and alone[1] not in self.moving:
-            self.moving[alone[1]] = self.now
-            self.noticed.discard(alone[1])
+        if alone := _ALONE.match(line):
+            self._leave(alone[1])
+        elif (fit := _FIT.match(line)) and fit[1] in self.down:
+            if self._leave(fit[1]) and fit[2] == "/READY":
+                self.starting.add(fit[1])
         elif up := _UP.match(line):
-            self.down.discard(up[1])
-            if up[1] in self.moving and up[1] not in self.noticed:
-                how = TAKEN_BACK if other_of(up[1]) in self.down else ASLEEP
-                self.unnoticed.append((up[1], self.moving.pop(up[1]), how))
+            self._return(up[1])
+
+    def _leave(self, source: str) -> bool:
+        """HAProxy sends requests to the stand-in of this server by itself; False: it did already."""
+        if source in self.moving:
+            return False
+        self.moving[source] = self.now
+        self.noticed.discard(source)
+        self.starting.discard(source)
+        return True
+
+    def _return(self, source: str) -> None:
+        """HAProxy sends requests to this server again, by itself unless the agent knows of it."""
+        self.down.discard(source)
+        if source in self.moving and source not in self.noticed:
+            how = STARTED if source in self.starting else ASLEEP
+            how = TAKEN_BACK if other_of(source) in self.down else how
+            self.unnoticed.append((source, self.moving.pop(source), how))
 
     def _agent(self, line: str) -> None:
         if drains := _DRAINS.search(line):
             self.found.drains.append(Drain(self.pod, self.now, self.now + float(drains[1])))
+            self._end()
         if moved := _MOVED.search(line):
             self.moving.setdefault(moved[1], self.now)
             self.noticed.add(moved[1])
@@ -155,11 +176,16 @@ class _Reader:
             # an agent that has noticed goes on with the move in the next HAProxy
             self._replaced(self.moving.keys() - self.noticed)
             self.down.clear()
-        elif _REPLACED.search(line):
-            self._replaced(set(self.moving))
-            self.noticed.clear()
+        elif _ENDED.search(line):
+            self._end()
+            self.down.clear()
         elif counted := _COUNTED.search(line):
             self.noticed.add(counted[2])
+
+    def _end(self) -> None:
+        """What this agent knows is not written down any more."""
+        self._replaced(set(self.moving))
+        self.noticed.clear()
 
     def _replaced(self, sources: Iterable[str]) -> None:
         for source in sources:

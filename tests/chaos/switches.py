@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tests.chaos.faults import Struck
 from tests.chaos.judge import Verdict
-from tests.chaos.moves import ASLEEP, REPLACED, TAKEN_BACK, Move, Recorded, Said, other_of
+from tests.chaos.moves import ASLEEP, REPLACED, STARTED, TAKEN_BACK, Move, Recorded, Said, other_of
 
 from dpe_operator.prober.measure import Change
 
@@ -28,6 +28,11 @@ _UNRECORDED = {
         "balancer-replaced",
         "{0.target} stood in for {0.source}, and balancer {0.pod} ended, or another took its place, "
         "before it could record that, so the next one could not know",
+    ),
+    STARTED: (
+        "haproxy-started",
+        "the HAProxy of {0.pod} was started anew while {0.source} was DOWN; {0.target} stood in, "
+        "and {0.source} was UP again before that counted as a switch",
     ),
     ASLEEP: ("agent-asleep", "{0.source} was DOWN and UP again, and the agent of {0.pod} was "
              "stopped meanwhile"),

@@ -267,11 +267,25 @@ class SiteFactory:
         Settings are those of site_manifests.dpe_cluster, and `certificates`: a folder with an
         authority to go on with.
         """
+        return self.create_in(self.room(name), name, **settings)
+
+    def room(self, name: str) -> Kubectl:
+        """An empty namespace for a site, to put something there before the site.
+
+        What a failed run of the same test has left there goes first: a site that is in any state,
+        or that trusts another authority, would make each repetition fail as well.
+        """
         kube = self._cluster.within(f"e2e-{name}")
+        words = ("namespace", kube.namespace, "--ignore-not-found", "--wait=true")
+        self._cluster.run("delete", *words, timeout=180)
         self._cluster.apply(namespace(kube.namespace))
         self._namespaces.add(kube.namespace)
-        kube.apply(*postgres(kube.namespace, self._images["dpe-postgres"]))
-        return self._start(kube, name, settings)
+        return kube
+
+    def create_in(self, room: Kubectl, name: str, **settings: Any) -> Site:
+        """As create, in a namespace that `room` has made."""
+        room.apply(*postgres(room.namespace, self._images["dpe-postgres"]))
+        return self._start(room, name, settings)
 
     def beside(self, other: Site, name: str, **settings: Any) -> Site:
         """A second site in the namespace of another."""

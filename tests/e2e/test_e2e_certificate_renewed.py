@@ -36,4 +36,4 @@ def test_planned_switch_loses_no_request_in_terminate_mode(sites: SiteFactory) -
         site.wait_active(target, timeout=20)
         seen = load.summary()
     assert seen["failedWithoutRetry"] == 0, load.story()
-    assert load.gap_seconds() < 0.5, load.story()
+    assert load.gap_seconds() < 3, load.story()

@@ -85,9 +85,10 @@ def test_deleted_cluster_takes_everything_it_made_with_it(site: Site) -> None:
     assert site.kube.find("secret", f"{NAME}-tls"), "what the user made stays"
 
 
-def test_namespace_goes_with_the_operator_absent(site: Site, operator: OperatorRelease) -> None:
-    site.kube.apply(site.manifest)
-    site.kube.wait_ready("dpe", NAME)
+def test_namespace_goes_with_the_operator_absent(
+    sites: SiteFactory, operator: OperatorRelease
+) -> None:
+    site = sites.create("goes-whole", farms=())
     operator.scale(0)
     try:
         started = time.monotonic()

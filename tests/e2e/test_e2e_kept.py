@@ -56,9 +56,9 @@ def databases_are_looked_at(site: Site) -> None:
 
 
 def test_memory_and_par_files_outlive_their_cluster(
-    sites: SiteFactory, images: dict[str, str], cluster: Kubectl
+    sites: SiteFactory, images: dict[str, str]
 ) -> None:
-    kube = cluster.within(f"e2e-{SITE}")
+    kube = sites.room(SITE)
     volumes = SharedVolumes(kube)
     memory, master, redundant = (
         f"{SITE}-news-table-watcher-memory", f"{SITE}-par-master", f"{SITE}-par-redundant-nightly",
@@ -89,7 +89,7 @@ def test_memory_and_par_files_outlive_their_cluster(
             "sync": schedule,
         },
     }
-    site = sites.create(SITE, farms=(), more=more)
+    site = sites.create_in(kube, SITE, farms=(), more=more)
     news = Component(kube, "WorkflowTableWatcher", f"{SITE}-news")
     workflows, since = Workflows(site), time.time()
     workflows.entries("news", add=4)

@@ -19,7 +19,7 @@ def test_switch_under_load(shared_site: Site) -> None:
     assert seen["switches"][0]["to"] == target and len(seen["switches"]) == 1, load.story()
     # Passthrough cuts each open connection at most once
     assert seen["failedWithoutRetry"] <= load.connections, load.story()
-    assert load.gap_seconds() < 1, load.story()
+    assert load.gap_seconds() < 3, load.story()
     assert (
         shared_site.status()["lastSwitch"] | {"from": before, "to": target, "cause": "Requested"}
         == (shared_site.status()["lastSwitch"])

@@ -301,6 +301,21 @@ def test_while_flapping_a_member_has_to_be_steady_first() -> None:
     assert (pair.entry, pair.choice.active, pair.held) == ("b", "b", {"a"})
 
 
+def test_while_flapping_an_haproxy_started_anew_holds_the_other_back_before_it_may_be_used() -> (
+    None
+):
+    """It falls back to the other by itself as soon as that is enabled and the active one is DOWN."""
+    pair = flapping()
+    active = pair.choice.active
+    assert active is not None
+    other = "b" if active == "a" else "a"
+    states: dict[str, MemberState] = {active: "DOWN", other: "UNKNOWN"}
+    seen = Seen(states, {}, active, disabled=frozenset({other}))
+    now, watch = pair.now, watched(pair.watch, states, pair.now)
+    moment = Moment(now, at(now), HOLDER, pair.record, seen, frozenset(), watch)
+    assert decide(NEVER, pair.choice, moment).actions == (HoldBack(other), Enable(other))
+
+
 def test_while_flapping_clients_are_not_left_alone_for_long() -> None:
     pair = flapping()
     pair.go(20, b="DOWN")

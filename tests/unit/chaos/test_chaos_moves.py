@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.moves import ASLEEP, REPLACED, TAKEN_BACK, Said, said
+from tests.chaos.moves import ASLEEP, REPLACED, STARTED, TAKEN_BACK, Said, said
 
 LOG = "2026-11-26 11:19:%02d,500 WARNING dpe_balancer %s\n"
 ALONE = (
@@ -12,6 +12,10 @@ ALONE = (
 B_UP = "Server dpe-b/b is UP. 1 active and 1 backup servers online.\n"
 A_DOWN = "Server dpe-a/a is DOWN. 0 active and 0 backup servers left. 3 sessions active.\n"
 A_UP = "Server dpe-a/a is UP. 1 active and 0 backup servers online.\n"
+# an HAProxy that was just started: the stand-in is still in maintenance, then it is let out of it
+B_DOWN_AT_START = "Server dpe-b/b is DOWN. 0 active and 0 backup servers left. 0 sessions active.\n"
+A_READY = "Backup Server dpe-b/a is UP/READY (leaving maintenance).\n"
+A_BACK = "Backup Server dpe-b/a is UP via dpe-a/a. 0 active and 1 backup servers online.\n"
 COPY = "[WARNING]  (9) : " + ALONE
 
 
@@ -79,6 +83,23 @@ def test_a_server_that_is_up_again_before_the_agent_has_looked() -> None:
     before = at(10, "active member: a, before: b (MemberDown)")
     assert moves(before, ALONE, B_UP, LATER) == [("b", "a", ASLEEP)], "of another time"
     assert moves(ALONE, A_DOWN, B_UP, LATER) == [("b", "a", TAKEN_BACK)], "both were down"
+
+
+def test_an_haproxy_that_starts_while_the_server_is_down_uses_the_stand_in_once_it_may() -> None:
+    """Seed 62: the log of such an HAProxy never says "0 active and 1 backup"."""
+    assert moves(B_DOWN_AT_START, A_READY, B_UP, LATER) == [("b", "a", STARTED)]
+    assert moves(A_READY, B_UP, LATER) == [], "b was not down"
+    assert moves(B_DOWN_AT_START, B_UP, A_READY, LATER) == []
+    for new in (HAPROXY_ENDED, ENDS[2]):
+        assert moves(B_DOWN_AT_START, new, A_READY, B_UP, LATER) == [], "down in another HAProxy"
+    assert moves(B_DOWN_AT_START, A_READY, WENT, COUNTED, RECORDED) == [], "recorded"
+    assert moves(B_DOWN_AT_START, A_READY, ENDS[0]) == [("b", "a", REPLACED)]
+
+
+def test_a_stand_in_that_comes_up_first_is_used_by_haproxy_itself() -> None:
+    assert moves(A_DOWN, B_DOWN_AT_START, A_UP, A_BACK, B_UP, LATER) == [("b", "a", ASLEEP)]
+    held_back = A_BACK.replace("1 backup", "0 backup")
+    assert moves(A_DOWN, B_DOWN_AT_START, A_UP, held_back, B_UP, LATER) == []
 
 
 def test_when_a_balancer_drains_is_told() -> None:

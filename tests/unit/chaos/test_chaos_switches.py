@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.faults import Struck
 from tests.chaos.frontend import BALANCER
 from tests.chaos.judge import Verdict
-from tests.chaos.moves import ASLEEP, REPLACED, TAKEN_BACK, Drain, Move, Recorded, Said
+from tests.chaos.moves import ASLEEP, REPLACED, STARTED, TAKEN_BACK, Drain, Move, Recorded, Said
 from tests.chaos.plan import Fault
 from tests.chaos.switches import judge_switches
 
@@ -49,7 +49,12 @@ def moved(how: str) -> Move:
 
 
 @pytest.mark.parametrize(
-    ("how", "rule"), [(TAKEN_BACK, "move-taken-back"), (REPLACED, "balancer-replaced")]
+    ("how", "rule"),
+    [
+        (TAKEN_BACK, "move-taken-back"),
+        (REPLACED, "balancer-replaced"),
+        (STARTED, "haproxy-started"),
+    ],
 )
 def test_a_move_without_a_record_explains_one_change_there_and_one_back(
     how: str, rule: str
