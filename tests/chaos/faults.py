@@ -13,13 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.candidates import Candidate, Place
+from tests.chaos.freezing import Freezer, send
 from tests.chaos.frontend import BALANCER, SERVERS, Frontend, Server, pids_of
 from tests.chaos.plan import Fault, Plan
 from tests.support.api_server import ApiServer, ApiServerFailed
@@ -84,8 +84,7 @@ class Faults:
         self._lock = threading.Lock()
         self._api_lock = threading.RLock()
         self._for_main: queue.Queue[tuple[Callable[[], object], threading.Event]] = queue.Queue()
-        # by how many faults a process is frozen at the moment
-        self._frozen: Counter[int] = Counter()
+        self._freezer = Freezer()
         self.struck: list[Struck] = []
         self.not_done: list[Struck] = []
 
@@ -164,22 +163,14 @@ class Faults:
         pids = [pid for pid in pids if pid]
         if not pids:
             raise NotDone("there is no such process at the moment")
-        _signal(pids, signal.SIGKILL)
+        send(pids, signal.SIGKILL)
 
     def _freeze(self, pids: Sequence[int], seconds: float, dice: random.Random) -> None:
         """Stop processes, the given order; let them go on in any order."""
         pids = [pid for pid in pids if pid]
         if not pids:
             raise NotDone("there is no such process at the moment")
-        with self._lock:
-            self._frozen.update(pids)
-            _signal(pids, signal.SIGSTOP)
-        time.sleep(seconds)
-        with self._lock:
-            self._frozen.subtract(pids)
-            # who is frozen by another fault too goes on with that one's end
-            over = [pid for pid in pids if not self._frozen[pid]]
-            _signal(dice.sample(over, len(over)), signal.SIGCONT)
+        self._freezer.hold(pids, seconds, dice)
 
     # --- Leases
 
@@ -278,7 +269,7 @@ class Faults:
     def _crash_loop(self, fault: Fault, candidate: Candidate) -> None:
         candidate.crash_file.touch()
         for pod in self._pods[fault.component]:
-            _signal(pod.commands(), signal.SIGKILL)
+            send(pod.commands(), signal.SIGKILL)
         time.sleep(fault.seconds)
         candidate.crash_file.unlink(missing_ok=True)
 
@@ -300,12 +291,6 @@ class Faults:
             os.close(device)
             # of a container that has ended meanwhile nothing is left to unmount
             subprocess.run([*inside, _UNMOUNT, point], capture_output=True, timeout=10)
-
-
-def _signal(pids: Sequence[int], number: int) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
 
 
 Action = Callable[[Faults, Fault, Any, random.Random], None]

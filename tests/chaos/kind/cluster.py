@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dpe_bench import machines
+from tests.chaos.freezing import send
 from tests.chaos.kind import pods
 from tests.chaos.kind.site import BusySite
 from tests.chaos.kind.snapshot import Snapshot, waiting
@@ -121,7 +122,7 @@ class Ground:
         machines.start_api_server(self.control_plane)
         for pod in self.last.pods:
             if pod["status"].get("containerStatuses"):
-                pods.send(pods.processes(pod).of("all"), signal.SIGCONT)
+                send(pods.processes(pod).of("all"), signal.SIGCONT)
         repair(self._busy.cluster)
 
 

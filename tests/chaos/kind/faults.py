@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from dpe_bench import exact, machines
 from tests.chaos.faults import NotDone
+from tests.chaos.freezing import Freezer, send
 from tests.chaos.kind import pods
 from tests.chaos.kind.cluster import TROUBLE, Ground, tool
 from tests.chaos.kind.judging import Hit
@@ -37,6 +38,7 @@ class Strike:
     pod: Object | None
     snapshot: Snapshot
     begun: Callable[[], None]
+    freezer: Freezer
 
     @property
     def seconds(self) -> float:
@@ -64,6 +66,7 @@ class Faults:
     busy: BusySite
     hits: list[Hit] = field(default_factory=list)
     not_done: list[Hit] = field(default_factory=list)
+    freezer: Freezer = field(default_factory=Freezer)
 
     def play(self, moment: Moment) -> list[Hit]:
         """Carry it out; returns when its faults are over and undone."""
@@ -107,7 +110,8 @@ class Faults:
         def begun() -> None:
             hit.begun = boot()
 
-        _ACTIONS[fault.kind](Strike(self.ground, self.busy, fault, hit, pod, snapshot, begun))
+        strike = Strike(self.ground, self.busy, fault, hit, pod, snapshot, begun, self.freezer)
+        _ACTIONS[fault.kind](strike)
 
     def _look(self) -> Snapshot:
         """What there is now, or was when the API server last answered."""
@@ -132,7 +136,7 @@ def _kill(strike: Strike) -> None:
     if not pids:
         raise NotDone(f"{strike.name} has no such process at the moment")
     strike.begun()
-    pods.send(pids, signal.SIGKILL)
+    send(pids, signal.SIGKILL)
 
 
 def _stop(strike: Strike) -> None:
@@ -140,12 +144,7 @@ def _stop(strike: Strike) -> None:
     if not pids:
         raise NotDone(f"{strike.name} has no such process at the moment")
     strike.begun()
-    try:
-        pods.send(pids, signal.SIGSTOP)
-        time.sleep(strike.seconds)
-    finally:
-        dice = random.Random(strike.fault.order)
-        pods.send(dice.sample(pids, len(pids)), signal.SIGCONT)
+    strike.freezer.hold(pids, strike.seconds, random.Random(strike.fault.order))
 
 
 def _lose_packets(strike: Strike) -> None:
@@ -259,11 +258,7 @@ def _freeze_database(strike: Strike) -> None:
     )  # fmt: skip
     pids = pods.processes(database).of("all")
     strike.begun()
-    try:
-        pods.send(pids, signal.SIGSTOP)
-        time.sleep(strike.seconds)
-    finally:
-        pods.send(pids, signal.SIGCONT)
+    strike.freezer.hold(pids, strike.seconds, random.Random(strike.fault.order))
 
 
 def _stop_api(strike: Strike) -> None:

@@ -7,7 +7,6 @@ Kubernetes is not asked: all of it works while a node is cut off and while the A
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,10 +63,3 @@ def processes(pod: Object, *, proc: Path = Path("/proc")) -> Tree:
     same = [pid for pid, words in found.items() if pid != guard and words == found.get(guard)]
     elector = min(same, default=0) if b"\0--\0" in found.get(guard, b"") else 0
     return Tree(guard, elector, sorted(set(found) - {guard, elector}))
-
-
-def send(pids: Sequence[int], number: int) -> None:
-    """Send a signal to those that there are still."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -148,7 +149,9 @@ def main() -> int:
         processes=options.processes,
     )  # fmt: skip
     result = {
-        "seed": options.seed, "steps": total.steps, "takeOvers": total.take_overs,
+        "command": f"make model SEED={options.seed} STEPS={options.steps} "
+                   f"TAKEOVERS={options.take_overs}",
+        "commit": _commit(), "seed": options.seed, "steps": total.steps, "takeOvers": total.take_overs,
         "examples": sum(total.examples.values()), "examplesByFamily": dict(total.examples),
         "faults": sum(total.faults.values()), "faultsByKind": dict(sorted(total.faults.items())),
         "broken": total.broken, "seconds": round(time.monotonic() - begun, 1),
@@ -158,6 +161,14 @@ def main() -> int:
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
     return 1 if total.broken else 0
+
+
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return found.stdout.strip()
 
 
 def _options() -> argparse.Namespace:
