@@ -70,7 +70,7 @@ def cluster() -> Kubectl:
         LEFTOVER_LABEL,
         "--ignore-not-found",
         "--wait=true",
-        timeout=120,
+        timeout=300,
     )
     return kube
 
@@ -110,7 +110,8 @@ def whole_site(session_sites: SiteFactory) -> Site:
 @pytest.fixture
 def shared_site(whole_site: Site) -> Site:
     """The site that most tests use one after the other; each finds it Ready, with both members up."""
-    whole_site.kube.wait_ready("dpe", whole_site.name)
+    whole_site.kube.apply(whole_site.manifest)  # what a failed test may have left in the spec
+    whole_site.kube.wait_ready("dpe", whole_site.name, timeout=240)
     for member in ("a", "b"):
         whole_site.wait_member_state(member, "Up", timeout=90)
     eventually(lambda: len(whole_site.balancer_uids()) == 2, timeout=60, what="two balancers")
@@ -132,6 +133,7 @@ def nodes(shared_site: Site) -> Iterator[Nodes]:
 
     The last argument of a test, so that nodes are whole before anything else is taken away.
     """
+    tool("hack/cluster", "up")  # also takes back what a failed test's clean-up has left
     machines = Nodes(shared_site.kube)
     yield machines
     machines.repair_all()

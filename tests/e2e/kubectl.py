@@ -126,13 +126,26 @@ def eventually(
     every: float = 0.5,
     describe: Callable[[], str] | None = None,
 ) -> T:
-    """Ask until the probe gives something true; AssertionError with the last sight after timeout seconds."""
+    """Ask until the probe gives something true; AssertionError with the last sight after timeout seconds.
+
+    A question that could not be asked, as the API server was slow or a container just restarts, is
+    asked again.
+    """
     deadline = time.monotonic() + timeout
     while True:
-        found = probe()
-        if found:
-            return found
+        trouble = ""
+        try:
+            if found := probe():
+                return found
+        except (KubectlError, subprocess.SubprocessError) as error:
+            trouble = f"; {error}"
         if time.monotonic() > deadline:
-            seen = f"; seen: {describe()}" if describe else ""
-            raise AssertionError(f"not within {timeout:.0f} s: {what}{seen}")
+            raise AssertionError(f"not within {timeout:.0f} s: {what}{trouble}{_seen(describe)}")
         time.sleep(every)
+
+
+def _seen(describe: Callable[[], str] | None) -> str:
+    try:
+        return f"; seen: {describe()}" if describe else ""
+    except (KubectlError, subprocess.SubprocessError) as error:
+        return f"; nothing is seen: {error}"

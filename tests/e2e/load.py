@@ -62,7 +62,12 @@ class Load:
     def __enter__(self) -> Load:
         self._kube.run("delete", "pod", self._pod, "--ignore-not-found", "--grace-period=1")
         self._kube.apply(self._manifest)
-        eventually(self._answered, timeout=40, what="the load's first answers", describe=self._log)
+        try:
+            what = "the load's first answers"
+            eventually(self._answered, timeout=90, what=what, describe=self._log)
+        except BaseException:  # then nobody calls __exit__
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -101,8 +106,17 @@ class Load:
             )
         return self._summary
 
+    def lost(self) -> int:
+        """Failed attempts, those left out that ended by the client's own time limits: for these a
+        slow machine is enough."""
+        kinds = self.summary()["errorKinds"]
+        return sum(count for kind, count in kinds.items() if not kind.endswith("-timeout"))
+
     def gap_seconds(self) -> float:
-        """Longest time between two successes, over kept or over fresh connections, the larger."""
+        """Longest time between two successes, over kept or over fresh connections, the larger.
+
+        Tests bound it widely, below what it would be without the mechanism; the bench measures it.
+        """
         classes = self.summary()["classes"]
         gaps = [float(classes[kind]["longestGapMilliseconds"]) for kind in ("keepAlive", "fresh")]
         return max(gaps) / 1000

@@ -46,8 +46,9 @@ class Nodes:
 
     def repair(self, node: str) -> None:
         """Take the node's fault back."""
-        if cure := self._faults.pop(node, None):
+        if cure := self._faults.get(node):
             _tool(cure, node)
+            del self._faults[node]
             eventually(self._api_answers, timeout=60, what="the API server answers")
 
     def repair_all(self) -> None:
@@ -58,7 +59,7 @@ class Nodes:
             self._kube.run("uncordon", node)
         self._drained.clear()
         self._kube.run(
-            "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s", timeout=130
+            "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=240s", timeout=250
         )
 
     def _api_answers(self) -> bool:
@@ -73,6 +74,6 @@ class Nodes:
 
 def _tool(*arguments: str) -> None:
     done = subprocess.run(
-        [ROOT / "hack" / "cluster", *arguments], capture_output=True, text=True, timeout=120
+        [ROOT / "hack" / "cluster", *arguments], capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.kubectl import Kubectl, eventually
@@ -65,11 +66,19 @@ class OperatorRelease:
         """Set the number of operator pods and wait until it is so."""
         self.kube.run("scale", f"deployment/{RELEASE}", f"--replicas={replicas}")
         if replicas:
-            self.kube.run(
-                "rollout", "status", f"deployment/{RELEASE}", "--timeout=90s", timeout=100
-            )
+            words = (f"deployment/{RELEASE}", "--timeout=180s")
+            self.kube.run("rollout", "status", *words, timeout=190)
             return
-        eventually(lambda: not self._pods(), timeout=60, what="no operator pod is left")
+        eventually(lambda: not self._pods(), timeout=120, what="no operator pod is left")
+
+    @contextmanager
+    def absent(self) -> Iterator[None]:
+        """No operator pod meanwhile."""
+        try:
+            self.scale(0)
+            yield
+        finally:
+            self.scale(2)
 
     def settle(self, seconds: float = 12) -> None:
         """Give new pods the time to take the Lease and to look at everything once."""

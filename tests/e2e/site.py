@@ -41,7 +41,7 @@ class Site:
             return recorded if recorded and self.status().get("active") == recorded else None
 
         what = "status and record name the same active member"
-        return str(eventually(agreed, timeout=20, what=what))
+        return str(eventually(agreed, timeout=60, what=what))
 
     def standby(self) -> str:
         """The other member."""
@@ -118,7 +118,7 @@ class Site:
 
     # waiting and doing
 
-    def wait_active(self, member: str, *, timeout: float = 30) -> None:
+    def wait_active(self, member: str, *, timeout: float = 60) -> None:
         """Wait until the record names this member."""
         eventually(
             lambda: self.recorded_active() == member,
@@ -127,7 +127,7 @@ class Site:
             describe=self.describe,
         )
 
-    def wait_active_is_not(self, member: str, *, timeout: float = 30) -> None:
+    def wait_active_is_not(self, member: str, *, timeout: float = 60) -> None:
         """Wait until the record names another member."""
         eventually(
             lambda: self.recorded_active() not in ("", member),
@@ -140,7 +140,7 @@ class Site:
         """How many changes of the active member are recorded."""
         return int(self.record()["metadata"]["annotations"].get(RECORD + "switch-count", 0))
 
-    def wait_switch_count(self, count: int, *, timeout: float = 30) -> None:
+    def wait_switch_count(self, count: int, *, timeout: float = 60) -> None:
         """Wait until that many changes of the active member are recorded."""
         eventually(
             lambda: self.switch_count() >= count,

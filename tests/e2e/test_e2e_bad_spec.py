@@ -16,20 +16,20 @@ def test_operator_refuses_and_keeps_the_last_accepted_spec(shared_site: Site) ->
     wrong = copy.deepcopy(shared_site.manifest)
     member = f"https://{name}-member-a.{kube.namespace}.svc"
     wrong["spec"]["processors"][0]["env"] = [{"name": "SOME_URL", "value": member}]
-    kube.apply(wrong)
 
     def refused() -> bool:
         accepted = condition(kube.get("dpe", name), "Accepted")
         return accepted.get("status") == "False" and f"{name}-member-a" in accepted["message"]
 
-    eventually(
-        refused, timeout=20, what="Accepted=False naming the member", describe=shared_site.describe
-    )
-    with shared_site.load(seconds=4) as load:
-        assert load.summary()["failedAfterRetries"] == 0, load.story()
-    assert shared_site.pod_uids() == uids, "nothing that runs was touched"
-
-    kube.apply(shared_site.manifest)
+    try:
+        kube.apply(wrong)
+        what = "Accepted=False naming the member"
+        eventually(refused, timeout=60, what=what, describe=shared_site.describe)
+        with shared_site.load(seconds=4) as load:
+            assert load.summary()["failedAfterRetries"] == 0, load.story()
+        assert shared_site.pod_uids() == uids, "nothing that runs was touched"
+    finally:
+        kube.apply(shared_site.manifest)
     kube.wait_ready("dpe", name)
     assert shared_site.pod_uids() == uids
 
@@ -46,7 +46,6 @@ def test_a_stranger_keeps_its_object(shared_site: Site) -> None:
     cluster = copy.deepcopy(shared_site.manifest)
     cluster["metadata"]["name"] = "taken"
     cluster["spec"]["processors"] = []
-    kube.apply(cluster)
 
     def refused() -> bool:
         accepted = condition(kube.get("dpe", "taken"), "Accepted")
@@ -56,8 +55,9 @@ def test_a_stranger_keeps_its_object(shared_site: Site) -> None:
         )
 
     try:
-        eventually(refused, timeout=20, what="Accepted=False/NameConflict")
+        kube.apply(cluster)
+        eventually(refused, timeout=60, what="Accepted=False/NameConflict")
         assert kube.get("configmap", "taken-client-profile")["data"] == {"a": "b"}
     finally:
-        kube.delete("dpe", "taken")
+        kube.delete("dpe", "taken", "--ignore-not-found")
         kube.delete("configmap", "taken-client-profile")

@@ -27,6 +27,6 @@ def test_routed_balancer_pod_is_deleted_under_load(shared_site: Site, how: tuple
     assert shared_site.routed_balancer() != routed
     assert shared_site.active() == active
     # a forced deletion is found by the Lease (6 s), a graceful one is announced
-    assert load.gap_seconds() < (6 if how == ("--wait=false",) else 12), shared_site.account(
+    assert load.gap_seconds() < (10 if how == ("--wait=false",) else 20), shared_site.account(
         load, words
     )

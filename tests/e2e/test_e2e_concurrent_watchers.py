@@ -4,34 +4,40 @@
 import pytest
 from tests.e2e.site import Site
 from tests.e2e.volumes import SharedVolumes
-from tests.e2e.workflow import Component, Workflows, watcher
+from tests.e2e.workflow import Component, Workflows, fresh, watcher
 
 pytestmark = pytest.mark.e2e
 
 
 def test_good_title_runs_once_what_both_have_seen(shared_site: Site, workers: Component) -> None:
     shared = SharedVolumes(shared_site.kube)
-    shared.make("twice-table-watcher-memory-1", "twice-table-watcher-memory-2")
+    name = fresh("twice")
+    claims = {f"{name}-table-watcher-memory-{member}" for member in (1, 2)}
+    shared.make(*sorted(claims))
     # longer than the time between the two watchers' looks: titles guard overlap, nothing else
-    manifest = watcher("twice", shared_site, mode="Concurrent", seconds=20)
+    manifest = watcher(name, shared_site, mode="Concurrent", seconds=20)
     shared_site.kube.apply(manifest)
-    found = Component(shared_site.kube, "WorkflowTableWatcher", "twice")
+    found = Component(shared_site.kube, "WorkflowTableWatcher", name)
     try:
         found.wait_ready()
         assert len(found.ready_pods()) == 2
         workflows = Workflows(shared_site)
-        workflows.entries("twice", add=4)
-        titles = workflows.wait_titles("twice-", 4)
+        workflows.entries(name, add=4)
+        titles = workflows.wait_titles(f"{name}-", 4)
         # both have looked since: what each of them was told is in its memory
-        workflows.entries("twice", add=1)
-        titles = workflows.wait_titles("twice-", 5)
+        workflows.entries(name, add=1)
+        titles = workflows.wait_titles(f"{name}-", 5)
         assert len(titles) == len(set(titles)), titles
-        claims = shared_site.kube.list("pvc", {"app.kubernetes.io/instance": "twice"})
-        assert len(claims) == 2, "each member has a memory of its own"
+        assert claims_of(shared_site, name) == claims, "each member has a memory of its own"
     finally:
-        shared_site.kube.delete("WorkflowTableWatcher", "twice")
-    assert len(shared_site.kube.list("pvc", {"app.kubernetes.io/instance": "twice"})) == 2
-    shared_site.kube.run("delete", "pvc", "-l", "app.kubernetes.io/instance=twice")
+        shared_site.kube.delete("WorkflowTableWatcher", name)
+    assert claims_of(shared_site, name) == claims, "claims stay"
+    shared_site.kube.run("delete", "pvc", *claims, timeout=90)
+
+
+def claims_of(site: Site, name: str) -> set[str]:
+    found = site.kube.list("pvc", {"app.kubernetes.io/instance": name})
+    return {claim["metadata"]["name"] for claim in found}
 
 
 @pytest.mark.parametrize("title", ["!0 %tableid%-%entryid%", "%entryid%-%guid%", "%tableid%"])

@@ -44,7 +44,7 @@ def test_entry_removed_from_the_spec_is_pruned(site: Site) -> None:
         )
         return all(site.kube.find(kind, name) is None for kind, name in kinds)
 
-    eventually(gone, timeout=30, what="farm video and its children are gone")
+    eventually(gone, timeout=120, what="farm video and its children are gone")
     assert site.kube.find("deployment", f"{NAME}-audio-processor")
     assert site.kube.find("configmap", f"{NAME}-bystander"), "a label alone makes nothing ours"
     site.kube.delete("configmap", f"{NAME}-bystander")
@@ -64,7 +64,7 @@ def test_service_of_the_member_that_became_external_is_pruned(site: Site) -> Non
         return not site.kube.find("deployment", name) and not site.kube.find("service", name)
 
     eventually(
-        gone, timeout=60, what="Deployment and Service of the former in-cluster member are gone"
+        gone, timeout=120, what="Deployment and Service of the former in-cluster member are gone"
     )
     assert site.recorded_active() != member
 
@@ -80,7 +80,7 @@ def test_deleted_cluster_takes_everything_it_made_with_it(site: Site) -> None:
         pods = site.kube.list("pod", {"app.kubernetes.io/part-of": NAME})
         return not items and not pods
 
-    eventually(nothing_left, timeout=60, what="all children are gone", describe=site.describe)
+    eventually(nothing_left, timeout=120, what="all children are gone", describe=site.describe)
     assert time.monotonic() - started < 60
     assert site.kube.find("secret", f"{NAME}-tls"), "what the user made stays"
 
@@ -89,17 +89,13 @@ def test_namespace_goes_with_the_operator_absent(
     sites: SiteFactory, operator: OperatorRelease
 ) -> None:
     site = sites.create("goes-whole", farms=())
-    operator.scale(0)
-    try:
-        started = time.monotonic()
+    with operator.absent():
         site.kube.run("delete", "namespace", site.kube.namespace, "--wait=false")
+        eventually(lambda: not site.kube.list("pod"), timeout=60, what="no pod is left")
         cluster = site.kube.within("")
         eventually(
             lambda: cluster.find("namespace", site.kube.namespace) is None,
-            timeout=60,
+            timeout=180,  # most of it Kubernetes' own controller, which works for all namespaces
             what="the namespace is gone",
             describe=lambda: str(cluster.get("namespace", site.kube.namespace).get("status")),
         )
-        assert time.monotonic() - started < 60
-    finally:
-        operator.scale(2)

@@ -21,6 +21,7 @@ def test_every_job_is_done_once_while_the_active_server_dies(shared_site: Site) 
         "--job-type=audio",
         "--job-type=video",
         "--job-seconds=300ms",
+        "--timeout=300s",
     ]
     image, ca = shared_site.images["dpe-simulator"], f"{shared_site.name}-ca"
     kube.run("delete", "pod", "workflows", "--ignore-not-found")
@@ -29,9 +30,9 @@ def test_every_job_is_done_once_while_the_active_server_dies(shared_site: Site) 
     def phase(*wanted: str) -> bool:
         return kube.get("pod", "workflows")["status"].get("phase") in wanted
 
-    eventually(lambda: phase("Running", "Succeeded"), timeout=30, what="the client runs")
+    eventually(lambda: phase("Running", "Succeeded"), timeout=90, what="the client runs")
     kube.delete("pod", shared_site.member_pod(before), "--grace-period=0", "--force")
-    eventually(lambda: phase("Succeeded", "Failed"), timeout=150, what="all workflows have ended")
+    eventually(lambda: phase("Succeeded", "Failed"), timeout=330, what="all workflows have ended")
 
     # the client ends with success only if each workflow is there once and all its jobs are finished
     log = kube.run("logs", "workflows")

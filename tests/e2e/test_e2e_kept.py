@@ -35,7 +35,7 @@ def sync(site: Site, text: str) -> Object:
         run = site.kube.get("parstore", store)["status"].get("lastRun", {})
         return run if run.get("finishedAt") not in (None, before) else None
 
-    return eventually(result, timeout=60, what="the copy", describe=site.describe)
+    return eventually(result, timeout=150, what="the copy", describe=site.describe)
 
 
 def databases_are_looked_at(site: Site) -> None:
@@ -47,7 +47,7 @@ def databases_are_looked_at(site: Site) -> None:
             == "OneHost"
         )
 
-    eventually(found, timeout=60, what="the finding OneHost", describe=site.describe)
+    eventually(found, timeout=150, what="the finding OneHost", describe=site.describe)
     shown = json.dumps(site.status()) + site.kube.run("describe", "dpe", site.name)
     assert "e2e-only" not in shown, "the password is in the Secret alone"
     environment = site.kube.get("deployment", f"{site.name}-member-a")["spec"]["template"]["spec"]
@@ -101,7 +101,7 @@ def test_memory_and_par_files_outlive_their_cluster(
     kube.delete("dpe", SITE)
     eventually(
         lambda: not kube.list("pod", {"app.kubernetes.io/part-of": SITE}),
-        timeout=60, what="all pods are gone",
+        timeout=150, what="all pods are gone",
     )  # fmt: skip
     assert claims(kube) == there, "claims stay"
     workflows.entries("news", add=1)

@@ -13,9 +13,8 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def no_operator(operator: OperatorRelease, shared_site: Site) -> Iterator[None]:
     shared_site.kube.wait_ready("dpe", shared_site.name)
-    operator.scale(0)
-    yield
-    operator.scale(2)
+    with operator.absent():
+        yield
     shared_site.kube.wait_ready("dpe", shared_site.name)
 
 
@@ -29,7 +28,7 @@ def test_server_and_balancer_fail_over_without_operator(
         )
         seen = load.summary()
     assert seen["failedAfterRetries"] == 0, shared_site.account(load)
-    assert load.gap_seconds() < 6, shared_site.account(load)
+    assert load.gap_seconds() < 10, shared_site.account(load)
     after = shared_site.recorded_active()
     assert after != before
 
@@ -45,6 +44,6 @@ def test_server_and_balancer_fail_over_without_operator(
 def test_operator_leader_is_followed(operator: OperatorRelease, shared_site: Site) -> None:
     leader = operator.leader_pod()
     operator.kube.delete("pod", leader, "--wait=false")
-    operator.wait_leader_is_not(leader, timeout=30)
+    operator.wait_leader_is_not(leader, timeout=90)
     shared_site.kube.delete("pdb", f"{shared_site.name}-members")
-    shared_site.wait_exists("pdb", f"{shared_site.name}-members", timeout=30)
+    shared_site.wait_exists("pdb", f"{shared_site.name}-members", timeout=90)

@@ -83,8 +83,8 @@ def test_uninstall_leaves_sites_and_kinds(
     cluster: Kubectl, operator: OperatorRelease, shared_site: Site
 ) -> None:
     pods, crds = shared_site.pod_uids(), crd_versions(cluster)
-    operator.helm("uninstall", RELEASE, "--wait")
     try:
+        operator.helm("uninstall", RELEASE, "--wait")
         assert crd_versions(cluster) == crds
         assert shared_site.kube.get("dpe", shared_site.name)
         assert shared_site.pod_uids() == pods
@@ -98,12 +98,13 @@ def test_uninstall_leaves_sites_and_kinds(
 def approve(site: Site) -> None:
     """Let the site take over what the new operator makes, and wait until it has."""
     site.kube.annotate("dpe", site.name, approve_upgrade="true")
-    eventually(lambda: outdated(site) == [], timeout=120, what="nothing is outdated any more")
-    eventually(
-        lambda: rolled_out(site, f"{site.name}-balancer"), timeout=150, what="balancers are new"
-    )
-    site.kube.wait_ready("dpe", site.name)
-    site.kube.run("annotate", "dpe", site.name, "dpe.dev/approve-upgrade-")
+    try:
+        eventually(lambda: outdated(site) == [], timeout=180, what="nothing is outdated any more")
+        balancers = f"{site.name}-balancer"
+        eventually(lambda: rolled_out(site, balancers), timeout=240, what="balancers are new")
+        site.kube.wait_ready("dpe", site.name)
+    finally:  # what stays would approve the next one
+        site.kube.run("annotate", "dpe", site.name, "dpe.dev/approve-upgrade-")
 
 
 def rolled_out(site: Site, deployment: str) -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Promise: PAR files are copied to the redundant location, and nothing that people wrote is destroyed."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -42,7 +43,7 @@ class Store:
         self.kube.annotate("parstore", "files", sync_now=f"run {self._asked}")
         return eventually(
             lambda: run if (run := self.last()).get("finishedAt") not in (None, before) else None,
-            timeout=60, what="the result of a run", describe=self.describe,
+            timeout=180, what="the result of a run", describe=self.describe,
         )  # fmt: skip
 
     def last(self) -> Object:
@@ -97,10 +98,11 @@ def test_first_run_copies_everything(store: Store) -> None:
 
 
 def test_change_reaches_the_copy_on_demand(store: Store) -> None:
-    store.volumes.write(MASTER, {"GLOBAL.PAR": "changed\n", "new.par": "new\n"})
+    text = f"changed {time.time()}\n"  # a repeated test must change something again
+    store.volumes.write(MASTER, {"GLOBAL.PAR": text, "new.par": text})
     run = store.ask()
     assert (run["result"], run["copied"]) == ("Succeeded", 2), store.describe()
-    assert store.copy()["GLOBAL.PAR"] == "changed\n"
+    assert store.copy()["GLOBAL.PAR"] == text
 
 
 def test_edit_on_the_redundant_side_is_kept_and_reported(store: Store) -> None:
@@ -135,19 +137,16 @@ def test_empty_master_empties_nothing(store: Store) -> None:
 def test_copy_runs_without_the_operator(store: Store, operator: OperatorRelease) -> None:
     """The nightly run is a CronJob's; the result is kept where it needs no operator."""
     store.volumes.write(MASTER, {"night.par": "written at night\n"})
-    operator.scale(0)
-    try:
+    job = f"at-night-{time.time():.0f}"
+    with operator.absent():
         cron_job = store.kube.list("cronjob", {"app.kubernetes.io/instance": "files"})[0]
         name = cron_job["metadata"]["name"]
-        store.kube.run("create", "job", "at-night", f"--from=cronjob/{name}")
-        store.kube.run(
-            "wait", "--for=condition=Complete", "job/at-night", "--timeout=60s", timeout=70
-        )
+        store.kube.run("create", "job", job, f"--from=cronjob/{name}")
+        words = ("--for=condition=Complete", f"job/{job}", "--timeout=180s")
+        store.kube.run("wait", *words, timeout=190)
         assert store.copy()["night.par"] == "written at night\n"
-    finally:
-        operator.scale(2)
     eventually(
-        lambda: store.last().get("job") == "at-night",
-        timeout=60, what="the status tells of the night's run", describe=store.describe,
+        lambda: store.last().get("job") == job,
+        timeout=180, what="the status tells of the night's run", describe=store.describe,
     )  # fmt: skip
-    store.kube.delete("job", "at-night")
+    store.kube.delete("job", job)

@@ -24,7 +24,7 @@ def test_edited_children_are_set_right(shared_site: Site) -> None:
             and shared_site.kube.get("pdb", f"{name}-members")["spec"]["minAvailable"] == 1
         )
 
-    eventually(repaired, timeout=15, what="Service, Deployment and PodDisruptionBudget as before")
+    eventually(repaired, timeout=60, what="Service, Deployment and PodDisruptionBudget as before")
     shared_site.kube.wait_ready("dpe", name)
 
 
@@ -49,7 +49,7 @@ def test_deleted_children_come_back(shared_site: Site, kind: str, suffix: str) -
         item = shared_site.kube.find(kind, name)
         return item is not None and item["metadata"]["uid"] != former
 
-    eventually(back, timeout=15, what=f"{kind} {name} made again")
+    eventually(back, timeout=60, what=f"{kind} {name} made again")
 
 
 def test_site_is_ready_after_all_repairs(shared_site: Site) -> None:

@@ -2,6 +2,7 @@
 """Promise: an update takes the standby first, switches, then the former active; it stops at the first unhealthy step."""
 
 import copy
+import time
 
 import pytest
 from tests.e2e.kubectl import eventually
@@ -13,15 +14,16 @@ pytestmark = pytest.mark.e2e
 def test_update_under_load_standby_first(shared_site: Site) -> None:
     before, standby = shared_site.active(), shared_site.standby()
     changed = copy.deepcopy(shared_site.manifest)
-    changed["spec"]["server"]["podAnnotations"] = {"example.com/round": "1"}
-    with shared_site.load(seconds=300) as load:
+    mark = f"{time.time():.0f}"  # another one when the test is repeated
+    changed["spec"]["server"]["podAnnotations"] = {"example.com/round": mark}
+    with shared_site.load(seconds=400) as load:
         shared_site.kube.apply(changed)
         eventually(
             lambda: all(
-                shared_site.member_annotation(name, "example.com/round") == "1"
+                shared_site.member_annotation(name, "example.com/round") == mark
                 for name in (before, standby)
             ),
-            timeout=90,
+            timeout=180,
             what="both members carry the new template",
             describe=shared_site.describe,
         )
@@ -41,18 +43,19 @@ def test_update_stops_at_the_first_unhealthy_step_and_can_be_set_back(shared_sit
     kept = shared_site.member_uid(active)
     broken = copy.deepcopy(shared_site.manifest)
     broken["spec"]["server"]["image"] = "localhost/dpe/there-is-no-such-image:1"
-    shared_site.kube.apply(broken)
-    eventually(
-        lambda: shared_site.member_image(standby) == broken["spec"]["server"]["image"],
-        timeout=30,
-        what="the standby is tried first",
-        describe=shared_site.describe,
-    )
-    with shared_site.load(seconds=10) as load:
-        assert load.summary()["failedAfterRetries"] == 0, load.story()
-    assert shared_site.member_uid(active) == kept, "the active member is left alone"
-
-    shared_site.kube.apply(shared_site.manifest)
+    try:
+        shared_site.kube.apply(broken)
+        eventually(
+            lambda: shared_site.member_image(standby) == broken["spec"]["server"]["image"],
+            timeout=90,
+            what="the standby is tried first",
+            describe=shared_site.describe,
+        )
+        with shared_site.load(seconds=10) as load:
+            assert load.summary()["failedAfterRetries"] == 0, load.story()
+        assert shared_site.member_uid(active) == kept, "the active member is left alone"
+    finally:
+        shared_site.kube.apply(shared_site.manifest)
     shared_site.kube.wait_ready("dpe", shared_site.name)
     assert shared_site.member_uid(active) == kept
     assert shared_site.active() == active

@@ -8,40 +8,40 @@ import pytest
 from tests.e2e.kubectl import eventually
 from tests.e2e.nodes import Nodes
 from tests.e2e.site import Site
-from tests.e2e.volumes import SharedVolumes
-from tests.e2e.workflow import Component, Workflows, is_ready, log_on_node, records_on_node, watcher
+from tests.e2e.standby import standing_watcher
+from tests.e2e.workflow import (
+    Component,
+    Workflows,
+    fresh,
+    is_ready,
+    log_on_node,
+    records_on_node,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.node_fault]
 
 
 @pytest.fixture
 def lone(shared_site: Site, workers: Component) -> Iterator[Component]:
-    SharedVolumes(shared_site.kube).make("lone-table-watcher-memory")
-    shared_site.kube.apply(
-        watcher("lone", shared_site, mode="Standby", timings={"profile": "Fast"})
-    )
-    found = Component(shared_site.kube, "WorkflowTableWatcher", "lone")
-    found.wait_ready()
-    yield found
-    shared_site.kube.delete("WorkflowTableWatcher", "lone")
-    shared_site.kube.run("delete", "pvc", "-l", "app.kubernetes.io/instance=lone")
+    with standing_watcher(shared_site, fresh("lone")) as made:
+        yield made
 
 
 def test_command_on_a_cut_off_node_is_dead_before_another_starts(
     shared_site: Site, lone: Component, nodes: Nodes
 ) -> None:
     workflows, since = Workflows(shared_site), time.time()
-    workflows.entries("lone", add=3)
-    workflows.wait_titles("lone-", 3)
+    workflows.entries(lone.name, add=3)
+    workflows.wait_titles(f"{lone.name}-", 3)
     before, epoch = lone.holder(), lone.epoch()
     old = shared_site.kube.get("pod", before)
     cut_at = time.time()
     nodes.cut(old["spec"]["nodeName"])
-    after = lone.wait_holder(besides=before, timeout=30)
+    after = lone.wait_holder(besides=before, timeout=60)
     new = shared_site.kube.get("pod", after)
     started = eventually(
         lambda: [r for r in records_on_node(new) if r["kind"] == "start" and r["at"] > cut_at],
-        timeout=20, what="the successor's start", describe=lone.describe,
+        timeout=60, what="the successor's start", describe=lone.describe,
     )[0]  # fmt: skip
 
     old_lines = list(log_on_node(old))
@@ -55,7 +55,7 @@ def test_command_on_a_cut_off_node_is_dead_before_another_starts(
     nodes.repair(old["spec"]["nodeName"])
     eventually(
         lambda: is_ready(shared_site.kube.get("pod", before)),
-        timeout=90, what="the healed one stands by", describe=lone.describe,
+        timeout=180, what="the healed one stands by", describe=lone.describe,
     )  # fmt: skip
     lone.wait_ready(timeout=120)
     assert lone.holder() == after, "the healed one does not take it back"
@@ -72,13 +72,13 @@ def test_each_worker_node_is_drained_in_turn(
         for node in shared_site.kube.list("nodes")
         if "node-role.kubernetes.io/control-plane" not in node["metadata"]["labels"]
     ]
-    begun = len(workflows.titles("lone-"))
+    begun = len(workflows.titles(f"{lone.name}-"))
     for number, node in enumerate(workers, start=1):
         nodes.drain(node)
-        workflows.entries("lone", add=1)
+        workflows.entries(lone.name, add=1)
         assert lone.wait_holder(timeout=30), "somebody acts while the node is away"
         shared_site.kube.run("uncordon", node)
-        workflows.wait_titles("lone-", begun + number)
+        workflows.wait_titles(f"{lone.name}-", begun + number)
         lone.wait_ready(timeout=120)
         shared_site.kube.wait_ready("dpe", shared_site.name, timeout=240)
     workflows.check(lone.full_name, since=since)

@@ -42,30 +42,33 @@ def test_both_candidates_are_ready_and_one_acts(shared_site: Site, entries: Comp
     holder = entries.holder()
     standby = next(name for name in entries.ready_pods() if name != holder)
     assert "started the command" in shared_site.kube.run("logs", holder)
-    assert "started the command" not in shared_site.kube.run("logs", standby)
+    said = shared_site.kube.run("logs", standby)
+    ended = max(said.rfind(text) for text in ("the command ended", "killed the command"))
+    assert said.rfind("started the command") <= ended, said
 
 
 def test_pod_of_the_active_watcher_is_deleted(shared_site: Site, entries: Component) -> None:
     workflows, since = Workflows(shared_site), time.time()
+    begun = len(workflows.titles("entries-"))
     workflows.entries("entries", add=5)
-    workflows.wait_titles("entries-", 5)
+    workflows.wait_titles("entries-", begun + 5)
     before, epoch = entries.holder(), entries.epoch()
 
     shared_site.kube.run("delete", "pod", before, "--wait=false")
     workflows.entries("entries", add=3, update=2)
     after = entries.wait_holder(besides=before)
-    workflows.wait_titles("entries-", 10)
+    workflows.wait_titles("entries-", begun + 10)
 
     assert entries.epoch() == epoch + 1, entries.describe()
     status = eventually(
         lambda: s if (s := entries.get()["status"]).get("holder") == after else None,
-        timeout=20, what="the status names the new holder", describe=entries.describe,
+        timeout=60, what="the status names the new holder", describe=entries.describe,
     )  # fmt: skip
     assert status["epoch"] == epoch + 1
     assert status["memory"]["from"] == epoch, status
     assert status["memory"]["files"] > 0, status
     time.sleep(3)  # three more looks at the table: a lost memory would start all of it again
-    assert len(workflows.titles("entries-")) == 10, workflows.titles("entries-")
+    assert len(workflows.titles("entries-")) == begun + 10, workflows.titles("entries-")
     workflows.check(entries.full_name, since=since)
     entries.wait_ready()
 
@@ -73,14 +76,11 @@ def test_pod_of_the_active_watcher_is_deleted(shared_site: Site, entries: Compon
 def test_take_over_needs_no_operator(
     shared_site: Site, entries: Component, operator: OperatorRelease
 ) -> None:
-    operator.scale(0)
-    try:
+    with operator.absent():
         before, epoch = entries.holder(), entries.epoch()
         shared_site.kube.run("delete", "pod", before, "--wait=false")
-        entries.wait_holder(besides=before, timeout=15)
+        entries.wait_holder(besides=before)
         assert entries.epoch() == epoch + 1, entries.describe()
-    finally:
-        operator.scale(2)
     entries.wait_ready()
 
 
@@ -94,7 +94,7 @@ def test_command_that_ends_gives_the_other_its_turn(shared_site: Site, entries: 
         " and b'dpe_elector' not in open(f'/proc/{p}/cmdline', 'rb').read()]",
         check=False,
     )  # fmt: skip
-    entries.wait_holder(besides=before, timeout=15)
+    entries.wait_holder(besides=before)
     assert entries.epoch() == epoch + 1, entries.describe()
     assert restart_counts(entries) == restarts, "no container was restarted for it"
 
@@ -114,7 +114,7 @@ def test_worker_in_standby_mode(shared_site: Site) -> None:
     try:
         before = found.holder()
         shared_site.kube.run("delete", "pod", before, "--wait=false")
-        assert found.wait_holder(besides=before, timeout=15)
+        assert found.wait_holder(besides=before)
     finally:
         shared_site.kube.delete("WorkflowWorker", "only-one")
 
@@ -138,6 +138,6 @@ def test_image_without_shell_python_or_libc(shared_site: Site) -> None:
         before = found.holder()
         assert "started the command" in shared_site.kube.run("logs", before)
         shared_site.kube.run("delete", "pod", before, "--wait=false")
-        assert found.wait_holder(besides=before, timeout=30)
+        assert found.wait_holder(besides=before)
     finally:
         shared_site.kube.delete("WorkflowWorker", "foreign")

@@ -9,10 +9,9 @@ pytestmark = pytest.mark.e2e
 
 def test_a_second_cluster_beside_the_first(shared_site: Site, sites: SiteFactory) -> None:
     first_active = shared_site.recorded_active()
-    second = sites.beside(
-        shared_site, "a-second-site-with-a-long-name", farms=("audio",)
-    )  # 30 characters
+    name = "a-second-site-with-a-long-name"  # 30 characters
     try:
+        second = sites.beside(shared_site, name, farms=("audio",))
         with second.load(seconds=6) as load:
             seen = load.summary()
         assert seen["failedAfterRetries"] == 0, load.story()
@@ -20,6 +19,6 @@ def test_a_second_cluster_beside_the_first(shared_site: Site, sites: SiteFactory
         second.wait_switch_count(1)
         assert shared_site.recorded_active() == first_active
     finally:
-        second.kube.delete("dpe", second.name)
+        shared_site.kube.delete("dpe", name, "--ignore-not-found")
     shared_site.kube.wait_ready("dpe", shared_site.name)
     assert shared_site.recorded_active() == first_active

@@ -26,6 +26,8 @@ class SharedVolumes:
     def make(self, *claims: str) -> None:
         """Make an empty volume for each claim, which somebody will make."""
         for claim in claims:
+            # a claim that a failed test has left would hold its volume for ever
+            self._kube.run("delete", "pvc", claim, "--ignore-not-found", timeout=90)
             self._kube.run("delete", "pv", f"{self._kube.namespace}-{claim}", "--ignore-not-found")
             folder = self.folder(claim)
             shutil.rmtree(folder, ignore_errors=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import calendar
+import itertools
 import json
 import subprocess
 import time
@@ -23,6 +24,12 @@ COMPONENTS = {
     "WorkflowFolderWatcher": "folder-watcher",
 }
 MEMORY_PATH = "/var/lib/dpe/memory"
+_names = itertools.count(1)
+
+
+def fresh(name: str) -> str:
+    """A name that nothing bears yet: a repeated test must not meet the workflows of its first run."""
+    return f"{name}{next(_names)}"
 
 
 def component(kind: str, name: str, site: Site, *, mode: str, **fields: Any) -> Object:
@@ -120,7 +127,7 @@ class Component:
         names = {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in self.pods()}
         return next((name for uid, name in names.items() if holder.startswith(uid)), "")
 
-    def wait_holder(self, *, besides: str = "", timeout: float = 40) -> str:
+    def wait_holder(self, *, besides: str = "", timeout: float = 60) -> str:
         """Wait until a pod other than `besides` acts; return its name."""
 
         def found() -> str:
@@ -217,7 +224,7 @@ class Workflows:
         found: list[str] = json.loads(self._toolbox.python(program, self.dsn, beginning))
         return found
 
-    def wait_titles(self, beginning: str, count: int, *, timeout: float = 30) -> list[str]:
+    def wait_titles(self, beginning: str, count: int, *, timeout: float = 90) -> list[str]:
         """Wait until so many workflows are there."""
         return eventually(
             lambda: found if len(found := self.titles(beginning)) >= count else None,

@@ -105,7 +105,7 @@ def test_alone_the_back_off_doubles(site: Site) -> None:
         pod.end_command()
         started = taken_over(site, pod, epoch=epoch + 1)
         gaps.append(started - max(act.at for act in pod.acts() if act.epoch == epoch))
-    assert [round(gap) for gap in gaps] == [1, 2, 4]
+    assert all(pause - 0.2 < gap < pause + 0.9 for gap, pause in zip(gaps, (1, 2, 4), strict=True))
 
 
 def test_a_killed_elector_costs_nothing(site: Site) -> None:
@@ -139,7 +139,7 @@ def test_a_stopped_elector_does_not_keep_the_command_alive(site: Site) -> None:
     os.kill(first.elector, signal.SIGSTOP)
     assert first.wait() == 75
     last = max(act.at for act in first.acts())
-    assert DEADLINE - RETRY - 0.2 < last - stopped < DEADLINE + 0.3
+    assert DEADLINE - RETRY - 0.2 < last - stopped < DEADLINE + SLACK
     assert last < taken_over(site, second, epoch=2)
     assert site.overlap() <= 0
 
