@@ -7,6 +7,7 @@ something outside the promise cost, one line each.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,11 @@ AFTER_THAW = "after-thaw"
 # beside the signals, which do not reach all of its processes at one moment.
 _STOPS_SECONDS, _THAWS_SECONDS = 0.1, 0.05
 _EPOCH_RESET = {"Lease deleted", "Lease edited"}
+# What keeps a pod from renewing its Lease, or takes that away from it: of the pod itself, of its
+# component, of all. Only beside one of these a guard that is stopped lets two act.
+_NOT_RENEWED_BY_POD = {"API connection cut", "token invalid", "elector frozen", "elector killed"}
+_NOT_RENEWED_BY_COMPONENT = {*_EPOCH_RESET, "clock jumped"}
+_NOT_RENEWED_BY_ANY = {"API server frozen", "API server away"}
 # So long a client tries.
 _RETRY_SECONDS = 25.0
 # By so much the clock of the electors and that of the audit log may drift apart within a Lease's
@@ -116,7 +122,8 @@ def merge(moments: Iterable[tuple[float, float]], *, gap: float) -> list[tuple[f
 
 
 def acting_by_ledger(entries: Sequence[checker.EntrySeen], *, offset: float) -> list[Acting]:
-    """Who acted by the proofs of life and the requests in the ledger.
+    """Who acted by the proofs of life and the requests in the ledger: each start of a command from
+    its first to its last, as nothing of it may come after the first of its successor.
 
     offset: what to add to its wall clock to get the boot time.
     """
@@ -129,7 +136,7 @@ def acting_by_ledger(entries: Sequence[checker.EntrySeen], *, offset: float) -> 
                 if line.kind != "stop"
             ]
             moments = [*proofs, *((effect.sent, effect.sent) for effect in run.effects)]
-            for start, end in merge(moments, gap=0.0):
+            for start, end in merge(moments, gap=math.inf):
                 one = Acting(component.name, run.member or "", run.process, start, end)
                 found.append(Acting(one.component, one.pod, one.run, start + offset, end + offset))
     return found
@@ -174,7 +181,9 @@ def overlaps(acting: Iterable[Acting]) -> list[Overlap]:
             if other.component == one.component and other.run != one.run:
                 seconds = min(other.end, one.end) - one.start
                 key = (min(other.run, one.run), max(other.run, one.run))
-                if seconds > 0 and (key not in longest or seconds > longest[key].seconds):
+                # a single request is a stretch without a length
+                both = seconds > 0 or one.start == one.end
+                if both and (key not in longest or seconds > longest[key].seconds):
                     longest[key] = Overlap(other, one, one.start, seconds)
         open_now.append(one)
     return list(longest.values())
@@ -207,19 +216,34 @@ def _stopped(
     pods: Collection[str], start: float, end: float, struck: Sequence[Struck], *, thaw_bound: float
 ) -> tuple[str, str] | None:
     """Why one of the pods may have acted from `start` to `end` (boot time) beside its successor:
-    it had just been thawed, or its guard was stopped; rule and text."""
+    it had just been thawed, or its guard was stopped while it could not renew; rule and text."""
     for one in struck:
         if one.fault.kind not in _STOPPED or one.pod not in pods or end > one.ended + thaw_bound:
             continue
         if one.fault.kind == "pod frozen":
             if one.ended - _THAWS_SECONDS <= start:
                 return AFTER_THAW, f"after {one.pod} was thawed"
-        elif one.begun <= start:
+        elif one.begun <= start and _lost_its_lease(one, struck):
             return (
                 "guard-stopped",
                 f"while the guard of {one.pod} was stopped and its command was not",
             )
     return None
+
+
+def _lost_its_lease(stopped: Struck, struck: Sequence[Struck]) -> bool:
+    """Whether something else kept the pod of a stopped guard from renewing its Lease meanwhile."""
+    for one in struck:
+        if one.begun > stopped.ended or one.ended < stopped.begun - _STOPS_SECONDS:
+            continue
+        kind, component = one.fault.kind, one.fault.component
+        if kind in _NOT_RENEWED_BY_ANY:
+            return True
+        if kind in _NOT_RENEWED_BY_POD and one.pod == stopped.pod:
+            return True
+        if kind in _NOT_RENEWED_BY_COMPONENT and component == stopped.fault.component:
+            return True
+    return False
 
 
 # --- the checker's findings

@@ -13,6 +13,7 @@ from tests.chaos.history import Version, asked, version_of
 from tests.chaos.judge import (
     Acting,
     Verdict,
+    acting_by_ledger,
     judge_findings,
     judge_history,
     judge_overlap,
@@ -23,7 +24,7 @@ from tests.chaos.judge import (
 from tests.chaos.plan import Fault
 
 from dpe_simulator.checker import LIMIT, TOPOLOGY, UNKNOWN, Finding
-from dpe_simulator.findings import Request
+from dpe_simulator.findings import EntrySeen, Request
 
 
 def acted(pod: str, start: float, end: float, *, component: str = "news") -> Acting:
@@ -82,9 +83,40 @@ def test_what_a_pod_did_across_its_freeze_is_no_act_of_the_time_between() -> Non
 
 def test_a_guard_that_somebody_stopped_is_outside_of_the_promise() -> None:
     acting = [acted("a", 0, 12), acted("b", 9, 30)]
-    verdict = judged(acting, struck("guard frozen", "a", 4, 12))
-    assert (verdict.violations, verdict.explained_by_rule()) == ([], {"guard-stopped": 1})
-    assert len(judged(acting, struck("guard frozen", "a", 4, 8)).violations) == 1
+    stopped, cut = struck("guard frozen", "a", 4, 12), struck("API connection cut", "a", 3, 8)
+    for other in (cut, struck("Lease deleted", "", 6, 7), struck("API server away", "", 6, 7)):
+        verdict = judged(acting, stopped, other)
+        assert (verdict.violations, verdict.explained_by_rule()) == ([], {"guard-stopped": 1})
+    assert len(judged(acting, struck("guard frozen", "a", 4, 8), cut).violations) == 1
+    assert len(judged(acting, stopped).violations) == 1, "stopped alone it goes on renewing"
+    for other in (
+        struck("API connection cut", "b", 3, 8),
+        struck("API connection cut", "a", 1, 3),
+        struck("Lease deleted", "", 6, 7, component="other"),
+    ):
+        assert len(judged(acting, stopped, other).violations) == 1
+
+
+def test_a_command_acts_from_its_first_sign_of_life_to_its_last() -> None:
+    """Signs are moments: nothing of a start may come after the first of its successor."""
+
+    def sign(process: str, at: float) -> EntrySeen:
+        detail = {"component": "news"}
+        return EntrySeen(
+            process, at, None, "alive", member=process[0], detail=detail,
+            role="table-watcher", epoch=1 if process == "a/1" else 2,
+        )  # fmt: skip
+
+    entries = [sign("a/1", 0), sign("a/1", 10), sign("b/1", 9), sign("b/1", 12)]
+    first, second = acting_by_ledger(entries, offset=1000)
+    assert (first.pod, first.start, first.end) == ("a", 1000, 1010)
+    assert [overlap.seconds for overlap in overlaps([first, second])] == [1]
+
+
+def test_a_single_late_request_is_found() -> None:
+    verdict = judged([acted("a", 0, 5), acted("b", 9, 30), acted("a", 10, 10)])
+    assert "two-acting" in verdict.violations[0]
+    assert judged([acted("a", 0, 5), acted("b", 9, 30), acted("a", 8, 8)]).violations == []
 
 
 def test_findings_are_sorted() -> None:
