@@ -100,10 +100,21 @@ def _members_part(situation: Situation, draft: ServerDraft) -> Part:
         problems.append(draft.rollout.message)
     if not problems:
         return Part(MEMBERS_READY, True, "AllUp", "Both servers are up.")
+    if _nobody_serves(draft):
+        text = "no server is up, clients are not served: " + "; ".join(problems)
+        return _part(MEMBERS_READY, "NoServerUp", text, True, False)
     reason = "Updating" if updating and not hard else "MemberMissing"
     return Part(
         MEMBERS_READY, False, reason, "; ".join(problems), hard=hard, updating=updating and not hard
     )
+
+
+def _nobody_serves(draft: ServerDraft) -> bool:
+    """Whether the routed balancer sees all servers DOWN, after one has been active."""
+    record = draft.record
+    if not has_balancer(draft.spec) or not record.fresh or record.active is None:
+        return False
+    return all(record.state(member.name) == "Down" for member in draft.spec.members)
 
 
 def _member_problem(
@@ -145,14 +156,16 @@ def _balancer_part(situation: Situation, draft: ServerDraft) -> Part:
         return Part(BALANCER_READY, False, "NotMade", "the balancer has not been made yet")
     if not record.fresh:
         note = "no balancer is routed, clients are not served"
-        return _part("NotRouted", f"{note}: {text}" if text else note, workload.hard, False)
+        note = f"{note}: {text}" if text else note
+        return _part(BALANCER_READY, "NotRouted", note, workload.hard, False)
     if record.active is None:
-        return _part("NoActiveMember", "no server is active yet", workload.hard, False)
+        text = "no server is active yet"
+        return _part(BALANCER_READY, "NoActiveMember", text, workload.hard, False)
     if not workload.rolled_out:
         note = workload.count("balancer pods")
-        return _part("BalancerMissing", note, workload.hard, workload.updating)
+        return _part(BALANCER_READY, "BalancerMissing", note, workload.hard, workload.updating)
     return Part(BALANCER_READY, True, "Routed", f"{record.routed} is routed, both pods are ready.")
 
 
-def _part(reason: str, message: str, hard: bool, updating: bool) -> Part:
-    return Part(BALANCER_READY, False, reason, message, hard=hard, updating=updating)
+def _part(condition: str, reason: str, message: str, hard: bool, updating: bool) -> Part:
+    return Part(condition, False, reason, message, hard=hard, updating=updating)

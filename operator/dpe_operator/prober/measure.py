@@ -235,6 +235,14 @@ def summarize(
     }
 
 
+def _gap_text(summary: dict[str, Any]) -> str:
+    """The gap that counts, of kept and new connections the larger, beside that of no fault."""
+    text = f"{summary['gapMilliseconds']:.0f} ms{'' if summary['gapIsOver'] else ' or more'}"
+    if untouched := summary.get("undisturbed"):
+        text += f"; {untouched['gapMilliseconds']:.0f} ms in the first {untouched['seconds']:g} s"
+    return text
+
+
 def table(summary: dict[str, Any]) -> str:
     """Lay the figures out for a person."""
     heads = (
@@ -260,6 +268,7 @@ def table(summary: dict[str, Any]) -> str:
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         for row in rows
     ]
+    lines.append(f"longest gap  {_gap_text(summary)}")
     members = (
         ", ".join(f"{name}: {count}" for name, count in summary["members"].items()) or "nobody"
     )

@@ -305,3 +305,19 @@ def test_no_object_holds_a_secret_s_contents() -> None:
     )
     kinds = {manifest["kind"] for manifest in pair_objects(spec).applied}
     assert "Secret" not in kinds
+
+
+def test_fail_back_and_flap_limit_reach_the_agent() -> None:
+    def agent(**settings: Any) -> Manifest:
+        made = config_map(balanced(**settings))
+        assert made is not None
+        found: Manifest = json.loads(made["data"]["agent.json"])
+        return found
+
+    own = agent(
+        failback={"policy": "Automatic", "quietPeriod": "30m"},
+        flapLimit={"switches": 5, "period": "1h"},
+    )
+    names = ("failbackSeconds", "flapSwitches", "flapSeconds")
+    assert [own[name] for name in names] == [1800, 5, 3600]
+    assert [agent()[name] for name in names] == [None, 3, 600]

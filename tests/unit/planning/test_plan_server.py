@@ -78,6 +78,18 @@ def test_a_standby_that_is_down_is_degraded(world: World) -> None:
     assert plan.notices == ()
 
 
+def test_both_down_says_that_nobody_serves_and_ends_by_itself(world: World) -> None:
+    world.record("radio", a="DOWN", b="DOWN")
+    world.settle(KIND, "radio")
+    assert state(world, "Ready")[:2] == ("False", "NoServerUp")
+    assert "clients are not served" in state(world, "Ready")[2]
+    assert state(world, "Degraded")[0] == "True"
+    assert world.get(KIND, "radio")["status"]["active"] == "a", "who serves when both are back"
+    world.record("radio")
+    world.settle(KIND, "radio")
+    assert state(world, "Ready")[0] == "True"
+
+
 def test_readiness_changes_are_events(world: World) -> None:
     world.record("radio", b="DOWN")
     assert reasons(world.carry_out(KIND, "radio")) == ["NotReady"]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of the client: gaps, failures, members, switches."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,11 +100,15 @@ def test_latency_counts_from_when_a_request_was_due() -> None:
 
 
 def test_the_table_names_what_a_person_asks_for() -> None:
-    seen = summarize([ok(0.5, "a"), ok(1.5, "b", kind="fresh")], seconds=2.0)
+    records = [ok(0.5, "a"), ok(1.5, "b", kind="fresh")]
+    seen = summarize(records, seconds=2.0)
     error = {"at": "12:00", "kind": "refused", "text": "no"}
     text = table({**seen, "errorKinds": {"refused": 4}, "errors": [error]})
     for part in ("kept connections", "new connections", "a: 1, b: 1", "from a to b", "refused: 4"):
         assert part in text
+    assert "longest gap  1500 ms" in text
+    undisturbed = table(summarize(records, seconds=2.0, undisturbed=1.0))
+    assert re.search(r"^longest gap  \d+ ms.*; \d+ ms in the first 1 s$", undisturbed, re.M)
 
 
 def test_a_run_without_any_answer_can_be_laid_out() -> None:
