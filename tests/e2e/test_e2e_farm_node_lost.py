@@ -11,6 +11,7 @@ from tests.e2e.nodes import Nodes
 from tests.e2e.placement import balancer_nodes, make_active, make_routed
 from tests.e2e.site import Site
 from tests.e2e.site_manifests import farm, restricted_pod
+from tests.e2e.workflow import Workflows
 
 pytestmark = [pytest.mark.e2e, pytest.mark.node_fault, pytest.mark.level2]
 
@@ -57,6 +58,8 @@ def test_jobs_of_a_lost_node_are_finished_by_the_others(
     places = {pod["spec"]["nodeName"] for pod in processors}
     assert len(places) == 3, "one processor a node"
     node = spared(shared_site, places)
+    (lost,) = [pod["metadata"]["name"] for pod in processors if pod["spec"]["nodeName"] == node]
+    workflows = Workflows(shared_site)
     command = [
         "dpe-simulator",
         "client",
@@ -82,7 +85,11 @@ def test_jobs_of_a_lost_node_are_finished_by_the_others(
 
     try:
         eventually(lambda: phase("Running"), timeout=60, what="the client runs")
-        time.sleep(4)  # each processor has jobs in hand
+        busy = "SELECT 1 FROM dpe_jobs WHERE state = 'running' AND starts_with(claimed_by, %s)"
+        eventually(
+            lambda: workflows.rows(busy, f"{lost}/"), timeout=60, every=0.2,
+            what="the processor that will be lost has a job in hand",
+        )  # fmt: skip
         struck = time.time()
         nodes.kill(node)
         # a processor that is silent for 30 s loses its jobs, here as DPE's own time
@@ -91,6 +98,11 @@ def test_jobs_of_a_lost_node_are_finished_by_the_others(
         # the client ends with success only if each workflow is there once and its job is finished
         log = kube.run("logs", name)
         assert phase("Succeeded"), log
+        taken = (
+            "SELECT detail->>'takenFrom' FROM dpe_ledger WHERE kind = 'job-claimed'"
+            " AND starts_with(detail->>'takenFrom', %s)"
+        )
+        assert workflows.rows(taken, f"{lost}/"), "others took over what it had in hand"
         print(
             f"all {JOBS} jobs were finished {took:.0f} s after a third of the processors was lost"
         )

@@ -215,13 +215,17 @@ class Workflows:
 
     def titles(self, beginning: str) -> list[str]:
         """Titles of all workflows, in the order in which they were made."""
+        query = "SELECT title FROM dpe_workflows WHERE starts_with(title, %s) ORDER BY id"
+        return [str(row[0]) for row in self.rows(query, beginning)]
+
+    def rows(self, query: str, *values: str) -> list[list[Any]]:
+        """What the core database answers to a query."""
         program = (
             "import json, sys; sys.path.insert(0, '/opt/dpe/site'); import psycopg;"
-            "session = psycopg.connect(sys.argv[1]);"
-            "rows = session.execute('SELECT title FROM dpe_workflows WHERE starts_with(title, %s)"
-            " ORDER BY id', [sys.argv[2]]).fetchall(); print(json.dumps([row[0] for row in rows]))"
+            "rows = psycopg.connect(sys.argv[1]).execute(sys.argv[2], sys.argv[3:]).fetchall();"
+            "print(json.dumps(rows))"
         )
-        found: list[str] = json.loads(self._toolbox.python(program, self.dsn, beginning))
+        found: list[list[Any]] = json.loads(self._toolbox.python(program, self.dsn, query, *values))
         return found
 
     def wait_titles(self, beginning: str, count: int, *, timeout: float = 90) -> list[str]:

@@ -38,14 +38,16 @@ def play(settings: Settings, api: ApiServer, postgres: Postgres, folder: Path) -
     return outcome
 
 
+@pytest.mark.flaky(reruns=0)  # two that act once in a hundred runs are no bad luck
 def test_faults_at_random_break_no_promise(
     api: ApiServer, postgres: Postgres, tmp_path: Path
 ) -> None:
     # thaws are judged by order only: a busy machine wakes what was frozen when it likes
-    settings = Settings("level-1", 120, rate=1.6, actors=2, watchers=2, thaw_bound=2.0)
+    settings = Settings("level-1", 120, actors=2, watchers=2, thaw_bound=2.0)
     outcome = play(settings, api, postgres, tmp_path)
     assert outcome.verdict.violations == []
-    assert sum(outcome.faults.values()) > 120
+    assert [text for text in outcome.verdict.unknown if text.startswith("not-settled")] == []
+    assert sum(outcome.faults.values()) >= 240, "two in a second"
     assert len(outcome.faults) >= 15, "kinds"
     assert outcome.verdict.timed > 0, "take-overs whose times are known"
     assert outcome.verdict.workflows > 0

@@ -101,9 +101,8 @@ def test_without_api_server_the_active_one_stops_and_one_starts_when_it_is_back(
     api_away(tmp_path, seconds=DURATION + 3, flags=QUICK, deadline=DEADLINE)
 
 
-@pytest.mark.level2
 @pytest.mark.timeout(480)
-@pytest.mark.parametrize("seconds", [60, 300])
+@pytest.mark.parametrize("seconds", [60, pytest.param(300, marks=pytest.mark.level2)])
 def test_api_server_away_for_minutes(tmp_path: Path, seconds: float) -> None:
     """With the timings that components have where nothing else is said."""
     flags = ("--profile", "Safe")

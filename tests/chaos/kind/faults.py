@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -207,12 +207,10 @@ def _delete_lease(strike: Strike) -> None:
 
 
 def _delete_account(strike: Strike) -> None:
-    """The operator makes it again, but no token of before is good any more: somebody has to delete
-    the pods, one after the other."""
+    """No token of before is good any more: the operator makes the account again and replaces the
+    pods, one after the other."""
     kube, name = strike.busy.kube, strike.fault.component
     former = kube.get("serviceaccount", name)["metadata"]["uid"]
-    acting = strike.snapshot.acting(name)
-    last = acting["metadata"]["name"] if acting else ""
     strike.begun()
     kube.run("delete", "serviceaccount", name)
     eventually(
@@ -220,22 +218,15 @@ def _delete_account(strike: Strike) -> None:
         not in (None, former),
         timeout=60, what=f"ServiceAccount {name} is made again",
     )  # fmt: skip
-    time.sleep(strike.seconds)
-    former_pods = sorted(strike.hit.pods, key=lambda one: one == last)
-    for number, pod in enumerate(former_pods, start=1):
-        kube.run("delete", "pod", pod, "--ignore-not-found", timeout=120)
-        _wait_new(strike.ground, name, number, former_pods)
+    former_pods = list(strike.hit.pods)
 
-
-def _wait_new(ground: Ground, name: str, count: int, former: Sequence[str]) -> None:
-    """Wait until so many pods of a part that are not the former ones are ready."""
-
-    def ready() -> bool:
-        snapshot = ground.look()
+    def replaced() -> bool:
+        snapshot = strike.ground.look()
         pods_now = [one for one in snapshot.of(snapshot.part(name)) if is_ready(one)]
-        return sum(one["metadata"]["name"] not in former for one in pods_now) >= count
+        new = sum(one["metadata"]["name"] not in former_pods for one in pods_now)
+        return new >= len(former_pods)
 
-    eventually(ready, timeout=90, every=1, what=f"{count} new pods of {name} are ready")
+    eventually(replaced, timeout=300, every=1, what=f"the pods of {name} are replaced")
 
 
 def _switch(strike: Strike) -> None:

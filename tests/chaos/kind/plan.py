@@ -54,7 +54,7 @@ KINDS = {
     "node power cut": Kind(1, _OF_SITE, 1, 10, node=True, asks=True),
     "node drained": Kind(1, _OF_SITE, node=True, asks=True),
     "Lease deleted": Kind(1, (BALANCER, SINGLETON), asks=True),
-    "ServiceAccount deleted": Kind(1, (BALANCER, SINGLETON), 5, 20, asks=True),
+    "ServiceAccount deleted": Kind(1, (BALANCER, SINGLETON), asks=True),
     "planned switch": Kind(1, (SERVER,), asks=True),
     "rolling update": Kind(1, (SERVER, SINGLETON, FARM), asks=True),
     "database frozen": Kind(1, (), 3, 20),
