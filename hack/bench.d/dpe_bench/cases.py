@@ -146,6 +146,24 @@ SUBJECTS = {
     )
 }  # fmt: skip
 
+# The longest time without an answer that was the goal, in milliseconds, for a client in a pod, by
+# scenario and subject. Where a goal cannot be met, docs/how-to/measure-failover.md says why.
+_BOTH = ("dpe-operator", "dpe-operator-terminate")
+GOALS_MS: Mapping[tuple[str, str], int] = {
+    **{
+        (scenario, subject): goal
+        for scenario, goal in {
+            "server-crash": 500, "server-hang": 2500, "server-node-cut": 1500,
+            "balancer-delete": 100, "balancer-kill": 1000, "balancer-node-cut": 3000,
+        }.items()
+        for subject in _BOTH
+    },
+    **{
+        (scenario, "dpe-operator-terminate"): 50
+        for scenario in ("planned-switch", "drain", "rolling-update")
+    },
+}  # fmt: skip
+
 RUNS = {"pod": 30, "node": 10, "api": 3}
 OTHERS_RUNS = {"pod": 10, "node": 3, "api": 3}
 

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from dpe_operator.planning.pair_findings import LOST_BALANCER_MS
+
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 TAKEOVER = json.loads((DOCS / "measurements/takeover.json").read_text())
 WATCHERS = json.loads((DOCS / "measurements/watchers.json").read_text())
 FAULTS = json.loads((DOCS / "measurements/singleton-faults.json").read_text())
+FAILOVER = json.loads((DOCS / "measurements/failover.json").read_text())
 CHOICE = (DOCS / "how-to/choose-standby-or-concurrent.md").read_text()
 
 
@@ -48,3 +51,29 @@ def test_what_single_runs_have_shown_is_what_the_pages_say(run) -> None:
     assert (DOCS.parent / run["test"]).exists()
     pages = ("failure-modes.md", "reference/elector.md")
     assert any(f"{run['seconds']} s" in (DOCS / page).read_text() for page in pages)
+
+
+@pytest.mark.parametrize("scenario", ["packet-loss", "database-freeze"])
+def test_what_must_cause_no_switch_has_caused_none(scenario: str) -> None:
+    own = [one for one in FAILOVER["results"] if one["scenario"] == scenario]
+    ours = [one for one in own if one["subject"].startswith("dpe-operator")]
+    assert ours
+    assert {one["recorded_switches"] for one in ours} == {0}
+
+
+def test_the_budget_of_clients_counts_with_a_lost_balancer_that_was_measured() -> None:
+    """A database that stands still is no gap of the pair, and the port of a lost node none of it."""
+    gaps = [
+        one["gap_ms"]["max"]
+        for one in FAILOVER["results"]
+        if one["subject"].startswith("dpe-operator")
+        and one["entry"] != "lost-node"
+        and one["scenario"] != "database-freeze"
+    ]
+    assert max(gaps) <= LOST_BALANCER_MS
+
+
+def test_the_longest_run_of_the_model_is_what_the_page_says() -> None:
+    run = json.loads((DOCS / "measurements/model.json").read_text())
+    assert run["steps"] > 4_000_000 and run["takeOvers"] > 10_000
+    assert run["broken"] == []
