@@ -137,6 +137,7 @@ class Agent:
             active=choice.serving,
             since=seconds(choice.since),
             last_gap=None if last is None or last.gap_ms is None else last.gap_ms / 1000,
+            last_switch=last,
             outages=self._outages,
             outage=choice.outage is not None,
             flapping=is_flapping(self._site, choice, _timestamp()),

@@ -4,12 +4,13 @@ own figures itself."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from dpe_balancer.model import MemberState
+from dpe_balancer.model import MemberState, Switch
 
 # Where a balancer that clients are sent to tells the other one what it decided.
 WORD_PATH = "/choice"
@@ -23,6 +24,7 @@ class Figures:
     active: str | None = None
     since: float | None = None
     last_gap: float | None = None
+    last_switch: Switch | None = None
     outages: int = 0
     outage: bool = False
     flapping: bool = False
@@ -63,6 +65,10 @@ def render(figures: Figures) -> str:
     if figures.last_gap is not None:
         text = "How long clients had no answer at the last switch, as HAProxy saw it."
         put("last_gap_seconds", "gauge", text, ("", figures.last_gap))
+    if figures.last_switch is not None:
+        last = figures.last_switch
+        labels = f'{{from="{last.source}",to="{last.target}",cause="{last.cause}"}}'
+        put("last_switch_info", "gauge", "The last change, and why.", (labels, 1))
     put("ready", "gauge", "1 while this balancer could take clients.", ("", figures.ready))
     text = "1 while the routed balancer does not answer this one's questions."
     put("peer_silent", "gauge", text, ("", figures.peer_silent))
@@ -98,11 +104,12 @@ def serve(
             """Answer with one of the pages; 404 without one, or if it has nothing to say."""
             kind, text = pages.get(self.path.partition("?")[0], ("text/plain", lambda: ""))
             body = text().encode()
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # who asked has gone
+                self.send_response(200 if body else 404)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Say nothing: a scrape is no news."""

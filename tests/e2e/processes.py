@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers that hang: their processes are stopped from outside, which nobody inside can see."""
+"""Faults of containers and of the way to them, from their nodes: nobody inside, and no kubelet, is
+told of them."""
 
 from __future__ import annotations
 
@@ -7,42 +8,85 @@ import subprocess
 
 from tests.e2e.kubectl import Kubectl, Object
 
-# In the node: every process whose control group carries the container's id.
-_SIGNAL = """
-for group in $(grep -l "$1" /proc/[0-9]*/cgroup 2>/dev/null); do
-  process=${group#/proc/}
-  kill -s "$2" "${process%/cgroup}" && echo "${process%/cgroup}"
-done
-"""
+# Processes of a container are found by its id in their cgroup; a name narrows them down.
+_SIGNAL = (
+    'for p in /proc/[0-9]*; do grep -qs {id} "$p/cgroup" || continue; '
+    '[ -z "{name}" ] || [ "$(cat "$p/comm")" = "{name}" ] || continue; '
+    'kill -{signal} "${{p##*/}}" && echo "${{p##*/}}"; done; true'
+)
+_MARK = "dpe-fault"
 
 
 class Processes:
-    """Stops processes of containers; every fault is taken back at the end."""
+    """Breaks processes of pods, and what leads to them; every fault is taken back at the end."""
 
     def __init__(self, kube: Kubectl) -> None:
         self._kube = kube
-        self._stopped: list[tuple[str, str]] = []  # node, id of the container
+        self._stopped: list[Object] = []
+        self._lossy: set[str] = set()  # nodes
 
     def hang(self, pod: str) -> None:
         """SIGSTOP all processes of a pod's first container: connections stay, nothing answers."""
         found = self._kube.get("pod", pod)
-        place = (str(found["spec"]["nodeName"]), container_id(found))
-        self._stopped.append(place)
-        assert _signal(*place, "STOP"), f"no process of {pod} was found on {place[0]}"
+        self._stopped.append(found)
+        assert signal_pod(found, "STOP"), f"no process of {pod} was found"
+
+    def kill(self, pod: str, *, program: str = "") -> None:
+        """SIGKILL all processes of a pod's first container, or those of one program."""
+        assert signal_pod(self._kube.get("pod", pod), "KILL", program=program), "nothing was found"
+
+    def lose_packets(self, pod: str, share: float) -> None:
+        """Drop a share (0 to 1) of the packets to a pod, at random."""
+        found = self._kube.get("pod", pod)
+        self._lossy.add(found["spec"]["nodeName"])
+        lose_packets(found, share)
 
     def go_on(self) -> None:
-        """SIGCONT for all that were stopped, as far as they still exist."""
+        """Take all of it back, as far as the processes still exist."""
         while self._stopped:
-            _signal(*self._stopped.pop(), "CONT")
+            signal_pod(self._stopped.pop(), "CONT")
+        while self._lossy:
+            lose_no_packets(self._lossy.pop())
 
 
-def container_id(pod: Object) -> str:
-    """The runtime's id of a pod's first container, without the runtime's name."""
-    return str(pod["status"]["containerStatuses"][0]["containerID"]).rpartition("/")[2]
+def on_node(node: str, script: str) -> str:
+    """Run a shell script in a node, as root of that machine; return what it prints.
+
+    Raises:
+        RuntimeError: it ended with an error; the text says what it printed.
+    """
+    done = subprocess.run(
+        ["docker", "exec", node, "sh", "-c", script],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"{node}: {script[:60]}: {done.stderr.strip()}")
+    return done.stdout
 
 
-def _signal(node: str, container: str, number: str) -> list[str]:
-    """Process numbers, as the node counts them, that got the signal."""
-    command = ["docker", "exec", node, "sh", "-c", _SIGNAL, "signal", container, number]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    return done.stdout.split()
+def signal_pod(pod: Object, signal: str, *, program: str = "") -> list[str]:
+    """Send a signal to all processes of a pod's first container, or to those of one program.
+
+    As the kernel does when memory runs out. Returns the process numbers, as the node counts them.
+    """
+    container = pod["status"]["containerStatuses"][0]["containerID"].split("://")[-1]
+    script = _SIGNAL.format(id=container, name=program, signal=signal)
+    return on_node(pod["spec"]["nodeName"], script).split()
+
+
+def lose_packets(pod: Object, share: float) -> None:
+    """Drop a share (0 to 1) of the packets to a pod, at random, on its node."""
+    rule = (
+        f"-d {pod['status']['podIP']} -m statistic --mode random --probability {share} "
+        f"-m comment --comment {_MARK} -j DROP"
+    )
+    on_node(pod["spec"]["nodeName"], f"iptables -w -I FORWARD 1 {rule}")
+
+
+def lose_no_packets(node: str) -> None:
+    """Take away every rule of `lose_packets` on a node, also those of a run that was killed."""
+    on_node(
+        node,
+        f"iptables -w -S FORWARD | sed -n 's/^-A \\(.*{_MARK}.*\\)/\\1/p' | "
+        'while read -r rule; do eval iptables -w -D "$rule"; done',
+    )

@@ -194,6 +194,17 @@ class Site:
             self.kube.annotate("dpe", self.name, switch_to=target)
             self.wait_active(target)
 
+    def misbehave(self, member: str, **fault: object) -> None:
+        """Let a server answer as hack/simulator/README.md, "Faults for tests", says; {}: rightly."""
+        program = (
+            "import ssl, sys, urllib.request; context = ssl._create_unverified_context();"
+            "asked = urllib.request.Request(sys.argv[1], data=sys.argv[2].encode(), method='POST');"
+            "urllib.request.urlopen(asked, context=context, timeout=10)"
+        )
+        host = f"{self.name}-member-{member}.{self.kube.namespace}.svc"
+        url = f"https://{host}/DpeWebApplication/simulator/faults"
+        self.toolbox.python(program, url, json.dumps(fault))
+
     def event_texts(self) -> list[str]:
         """Notes of all events in the namespace."""
         return [event.get("message", "") for event in self.kube.list("events")]

@@ -113,6 +113,7 @@ def in_cluster_pair(name: str, image: str) -> Object:
             *database_env(),
             {"name": "DPE_TLS_CERT", "value": "/etc/dpe-tls/tls.crt"},
             {"name": "DPE_TLS_KEY", "value": "/etc/dpe-tls/tls.key"},
+            {"name": "DPE_SIMULATOR_FAULTS", "value": "1"},  # Site.misbehave
         ],
         "volumes": [{"name": "tls", "mountPath": "/etc/dpe-tls", "secretName": f"{name}-tls"}],
         "members": [

@@ -64,6 +64,24 @@ def test_active_servers_node_loses_its_power_and_comes_back(
     assert active not in load.summary()["members"], "no traffic back without being asked"
 
 
+@pytest.mark.level2
+def test_active_servers_node_is_frozen_and_thawed(shared_site: Site, nodes: Nodes) -> None:
+    before, after = shared_site.active(), shared_site.standby()
+    node = shared_site.node_of_member(before)
+    shared_site.move_routed_balancer_off(node)
+    with shared_site.load(seconds=200, avoid_node=node) as load:
+        nodes.freeze(node)
+        shared_site.wait_active(after)
+        nodes.repair(node)
+        shared_site.wait_member_state(before, "Up", timeout=120)
+        load.stop(after=5)
+        seen = load.summary()
+    assert seen["failedAfterRetries"] == 0, load.story()
+    switches = [(each["from"], each["to"]) for each in seen["switches"]]
+    assert switches == [(before, after)], load.story()
+    assert shared_site.active() == after, "it takes nothing back"
+
+
 def test_thawed_balancer_changes_nothing(shared_site: Site, nodes: Nodes) -> None:
     node = shared_site.node_of_pod(shared_site.routed_balancer())
     shared_site.move_active_off(node)

@@ -148,4 +148,4 @@ def test_one_percent_lost_for_a_minute_and_a_half(
             switches.append(site.count() - count)
             print(f"\n{site.mode:11} {'1 % lost':34} {figures} switches={switches[-1]}")
             assert switches[-1] or figures.failed == 0
-    assert switches.count(0) >= 2
+    assert sum(switches) <= 1

@@ -6,6 +6,7 @@ Real HAProxy, real members, record in a real API server.
 
 from __future__ import annotations
 
+import datetime
 import json
 import time
 from collections.abc import Iterator
@@ -117,6 +118,7 @@ def test_the_gap_that_clients_had_is_recorded(site: Site) -> None:
             lambda: found if "gapMs" in (found := site.switched(count, 20)) else None, 5, "gap"
         )
         seen = clients.between(begin)
+        told = site.balancers[0].metrics()
         site.settle()
         count = site.count()
         site.annotate(switch_request=f"{old.name}@{count}")
@@ -129,6 +131,11 @@ def test_the_gap_that_clients_had_is_recorded(site: Site) -> None:
         f" planned switch: recorded {planned['gapMs']} ms"
     )
     assert 0 < switch["gapMs"] < 5000
+    assert f"dpe_balancer_last_gap_seconds {switch['gapMs'] / 1000:.15g}\n" in told
+    since = datetime.datetime.fromisoformat(switch["at"]).timestamp()
+    assert f"dpe_balancer_active_since_timestamp_seconds {since:.15g}\n" in told
+    labels = f'{{from="{old.name}",to="{switch["to"]}",cause="MemberDown"}}'
+    assert f"dpe_balancer_last_switch_info{labels} 1\n" in told
     assert 0 <= planned["gapMs"] < 5000
     assert planned["cause"] == "Requested"
 

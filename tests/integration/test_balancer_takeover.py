@@ -71,7 +71,7 @@ def test_a_lost_balancer_is_replaced_early_and_changes_nothing_when_it_wakes_up(
         lost = clients.between(begin)
         site.annotate(switch_request=f"{standby.name}@{count}")
         site.switched(count)
-        time.sleep(10)
+        time.sleep(60)
         awake = time.monotonic()
         recorded = site.slice()["metadata"]["annotations"]
         old.thaw()

@@ -61,8 +61,9 @@ def swallow(member: Member) -> None:
         ("too slow", slow_down),
         ("wrong text with status 200", Member.sicken),
         ("all packets to it vanish", swallow),
+        ("its port refuses, what is open goes on", Member.refuse),
     ],
-    ids=["slow", "wrong-text", "black-hole"],
+    ids=["slow", "wrong-text", "black-hole", "refused"],
 )
 def test_it_is_replaced_and_stays_out(settled: Site, what: str, breaks: Breaks) -> None:
     down = replaced(settled, what, breaks)

@@ -9,6 +9,7 @@ It takes orders on its standard input, one a line:
 `lose FRACTION`: that part of all packets to it never arrives; 1 is a black hole, 0 heals.
 `lose-dial SECONDS`: from the next answer of `/status` on, and for so long, nobody can connect; as
 long as that is so there is a file SICK_FILE.dial.
+`refuse 1`: nothing listens any more, connections that are open go on; `refuse 0` ends that.
 Packets are lost in the kernel, by a filter on the sockets: senders wait and send again, as they do
 on a broken network. It needs no rights. What the server sends arrives.
 """
@@ -24,6 +25,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -67,10 +69,24 @@ class Faults:
         self.connections: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._late, self._times = 0.0, 0
         self._lose_dial = 0.0
+        self._server: ThreadingHTTPServer | None = None
+        self._listens = threading.Event()
+        self._listens.set()
 
-    def obey(self, listener: socket.socket) -> None:
+    def serve(self, make: Callable[[], ThreadingHTTPServer]) -> None:
+        """Serve for ever, with a new listener after each time of refusal."""
+        while self._listens.wait():
+            self._server = make()
+            self._server.serve_forever(poll_interval=0.05)
+            self._server.server_close()
+
+    @property
+    def _listener(self) -> socket.socket:
+        assert self._server is not None, "no order comes before it has listened"
+        return self._server.socket
+
+    def obey(self) -> None:
         """Carry out the orders on standard input, until it is closed."""
-        self._listener = listener
         for line in sys.stdin:
             order, number, *rest = line.split()
             if order == "late":
@@ -79,6 +95,8 @@ class Faults:
                 self._lose(float(number))
             elif order == "lose-dial":
                 self._lose_dial = float(number)
+            elif order == "refuse":
+                self._refuse(number == "1")
 
     def delay(self) -> float:
         """How long the health page takes this time."""
@@ -94,6 +112,13 @@ class Faults:
             attach(self._listener, LOSE_SYN)
             DIAL.touch()
             threading.Timer(seconds, self._take_dials).start()
+
+    def _refuse(self, refuses: bool) -> None:
+        if not refuses:
+            self._listens.set()
+        elif self._server is not None:
+            self._listens.clear()
+            self._server.shutdown()
 
     def _take_dials(self) -> None:
         attach(self._listener, None)
@@ -165,6 +190,5 @@ class Server(ThreadingHTTPServer):
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 if CERTIFICATE != "-":
     CONTEXT.load_cert_chain(CERTIFICATE)
-SERVER = Server(("127.0.0.1", PORT), Handler)
-threading.Thread(target=FAULTS.obey, args=(SERVER.socket,), daemon=True).start()
-SERVER.serve_forever()
+threading.Thread(target=FAULTS.obey, daemon=True).start()
+FAULTS.serve(lambda: Server(("127.0.0.1", PORT), Handler))

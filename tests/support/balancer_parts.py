@@ -133,10 +133,15 @@ class Member:
         self._sick.touch()
 
     def heal(self) -> None:
-        """The health page is right and in time again, all packets arrive."""
+        """The health page is right and in time again, all packets arrive, it listens."""
         self._sick.unlink(missing_ok=True)
         self._order("late 0")
         self._order("lose 0")
+        self._order("refuse 0")
+
+    def refuse(self) -> None:
+        """Nothing listens on its port any more; its process runs, open connections go on."""
+        self._order("refuse 1")
 
     def be_late(self, seconds: float, times: int | None = None) -> None:
         """The health page takes `seconds`, so often (default: until it is healed)."""

@@ -250,6 +250,7 @@ class World:
         ]
         notes = slice_["metadata"].setdefault("annotations", {})
         notes[constants.ANNOTATION_ACTIVE_MEMBER] = active
+        notes[constants.ANNOTATION_ACTIVE_SINCE] = "2026-11-22T11:00:00Z"
         notes[constants.ANNOTATION_SWITCH_COUNT] = str(count)
         members = [m["name"] for m in self.get(constants.KIND_SERVER, pair)["spec"]["members"]]
         known = {member: states.get(member, "UP") for member in members}

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from tests.e2e import processes
 from tests.e2e.kubectl import Kubectl, KubectlError
 from tests.e2e.nodes import Nodes
 from tests.e2e.operator_release import OperatorRelease
@@ -126,7 +127,7 @@ class Bench:
         for node in self._cluster.list("nodes"):
             name = node["metadata"]["name"]
             self._cluster.run("uncordon", name)
-            machines.lose_no_packets(name)
+            processes.lose_no_packets(name)
         machines.wait_nodes(self._cluster)
 
     def _begin_anew(self) -> None:

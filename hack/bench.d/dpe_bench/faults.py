@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from tests.e2e import processes
 from tests.e2e.kubectl import Object
 from tests.e2e.nodes import Nodes
 
@@ -49,14 +50,14 @@ class Strike:
 
 def server_crash(strike: Strike) -> None:
     strike.repair.callback(strike.subject.replace, strike.target.server, at_once=True)
-    machines.signal_pod(strike.target.server, "KILL")
+    processes.signal_pod(strike.target.server, "KILL")
 
 
 def server_hang(strike: Strike) -> None:
     # a new pod rather than SIGCONT: a probe may have begun to kill it meanwhile; at once, since a
     # stopped process never answers SIGTERM
     strike.repair.callback(strike.subject.replace, strike.target.server, at_once=True)
-    machines.signal_pod(strike.target.server, "STOP")
+    processes.signal_pod(strike.target.server, "STOP")
 
 
 def node_cut(strike: Strike) -> None:
@@ -75,7 +76,7 @@ def standby_balancer_delete(strike: Strike) -> None:
 
 def balancer_kill(strike: Strike) -> None:
     strike.repair.callback(strike.subject.replace_restarted, _balancer(strike))
-    machines.signal_pod(_balancer(strike), "KILL", program="haproxy")
+    processes.signal_pod(_balancer(strike), "KILL", program="haproxy")
 
 
 def planned_switch(strike: Strike) -> None:
@@ -93,18 +94,18 @@ def rolling_update(strike: Strike) -> None:
 
 def packet_loss(strike: Strike) -> None:
     node = strike.target.server["spec"]["nodeName"]
-    strike.repair.callback(machines.lose_no_packets, node)
-    machines.lose_packets(strike.target.server, 0.01)
+    strike.repair.callback(processes.lose_no_packets, node)
+    processes.lose_packets(strike.target.server, 0.01)
     time.sleep(LOSS_SECONDS)
-    machines.lose_no_packets(node)
+    processes.lose_no_packets(node)
 
 
 def database_freeze(strike: Strike) -> None:
     pod = strike.subject.database()
-    strike.repair.callback(machines.signal_pod, pod, "CONT")
-    machines.signal_pod(pod, "STOP")
+    strike.repair.callback(processes.signal_pod, pod, "CONT")
+    processes.signal_pod(pod, "STOP")
     time.sleep(DATABASE_FROZEN_SECONDS)
-    machines.signal_pod(pod, "CONT")
+    processes.signal_pod(pod, "CONT")
 
 
 def api_outage(strike: Strike) -> None:
@@ -115,7 +116,7 @@ def api_outage(strike: Strike) -> None:
     end = time.monotonic() + API_DOWN_SECONDS
     machines.stop_api_server(node)
     time.sleep(max(0, end - API_DOWN_SECONDS * 2 / 3 - time.monotonic()))
-    machines.signal_pod(strike.target.server, "KILL")
+    processes.signal_pod(strike.target.server, "KILL")
     time.sleep(max(0, end - time.monotonic()))
     machines.start_api_server(node)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults below Kubernetes: signals, lost packets, the API server; and what machine this is."""
+"""The API server taken away; and what machine this is."""
 
 from __future__ import annotations
 
@@ -10,61 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.kubectl import Kubectl, Object, eventually
+from tests.e2e.kubectl import Kubectl, eventually
+from tests.e2e.processes import on_node
 
 ROOT = Path(__file__).resolve().parents[3]
-# Processes of a container are found by its id in their cgroup; a name narrows them down.
-_SIGNAL = (
-    'for p in /proc/[0-9]*; do grep -qs {id} "$p/cgroup" || continue; '
-    '[ -z "{name}" ] || [ "$(cat "$p/comm")" = "{name}" ] || continue; '
-    'kill -{signal} "${{p##*/}}"; done; true'
-)
-_MARK = "dpe-bench"
 _MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
-_PUT_ASIDE = f"/etc/kubernetes/kube-apiserver.yaml.{_MARK}"
-
-
-def on_node(node: str, script: str) -> str:
-    """Run a shell script in a node, as root of that machine; return what it prints."""
-    done = subprocess.run(
-        ["docker", "exec", node, "sh", "-c", script],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"{node}: {script[:60]}: {done.stderr.strip()}")
-    return done.stdout
-
-
-def signal_pod(pod: Object, signal: str, *, program: str = "") -> None:
-    """Send a signal to all processes of a pod's first container, or to those of one program.
-
-    From its node, as the kernel does when memory runs out: Kubernetes is told nothing.
-    """
-    container = pod["status"]["containerStatuses"][0]["containerID"].split("://")[-1]
-    script = _SIGNAL.format(id=container, name=program, signal=signal)
-    on_node(pod["spec"]["nodeName"], script)
-
-
-def lose_packets(pod: Object, share: float) -> None:
-    """Drop a share (0 to 1) of the packets to a pod, at random, on its node."""
-    rule = _loss_rule(pod, share)
-    on_node(pod["spec"]["nodeName"], f"iptables -w -I FORWARD 1 {rule}")
-
-
-def lose_no_packets(node: str) -> None:
-    """Take away every rule of `lose_packets` on a node, also those of a bench that was killed."""
-    on_node(
-        node,
-        f"iptables -w -S FORWARD | sed -n 's/^-A \\(.*{_MARK}.*\\)/\\1/p' | "
-        'while read -r rule; do eval iptables -w -D "$rule"; done',
-    )
-
-
-def _loss_rule(pod: Object, share: float) -> str:
-    return (
-        f"-d {pod['status']['podIP']} -m statistic --mode random --probability {share} "
-        f"-m comment --comment {_MARK} -j DROP"
-    )
+_PUT_ASIDE = "/etc/kubernetes/kube-apiserver.yaml.dpe-bench"
 
 
 def control_plane(kube: Kubectl) -> str:

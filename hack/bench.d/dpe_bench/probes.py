@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.e2e import processes
 from tests.e2e.kubectl import Object, eventually
 from tests.e2e.load import placed
 from tests.e2e.site_manifests import restricted_pod
 
-from dpe_bench import machines
 from dpe_bench.baselines import SITE
 from dpe_bench.cases import UNDISTURBED_SECONDS
 from dpe_bench.subjects import Subject
@@ -76,7 +76,7 @@ class PodProbe:
 
     def end(self) -> None:
         """Let it send nothing more, and sum up."""
-        machines.signal_pod(self._kube.get("pod", _POD), "TERM")
+        processes.signal_pod(self._kube.get("pod", _POD), "TERM")
         self._over_at = time.monotonic()
 
     def summary(self) -> Object:

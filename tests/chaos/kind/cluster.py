@@ -16,6 +16,7 @@ from tests.chaos.freezing import send
 from tests.chaos.kind import pods
 from tests.chaos.kind.site import BusySite
 from tests.chaos.kind.snapshot import Snapshot, waiting
+from tests.e2e import processes
 from tests.e2e.kubectl import Kubectl, KubectlError, Object
 from tests.e2e.operator_release import NAMESPACE as OPERATOR_NAMESPACE
 
@@ -113,7 +114,7 @@ class Ground:
         and are started at once by a kubelet that is started anew."""
         if not waiting(self.last.system_pods):
             return False
-        machines.on_node(self.control_plane, "systemctl restart kubelet")
+        processes.on_node(self.control_plane, "systemctl restart kubelet")
         self.replaced += 1
         return True
 
@@ -168,5 +169,5 @@ def repair(cluster: Kubectl) -> None:
     for node in cluster.list("nodes"):
         name = node["metadata"]["name"]
         cluster.run("uncordon", name)
-        machines.lose_no_packets(name)
+        processes.lose_no_packets(name)
     machines.wait_nodes(cluster)

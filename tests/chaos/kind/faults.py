@@ -20,6 +20,7 @@ from tests.chaos.kind.plan import KINDS, Moment
 from tests.chaos.kind.site import BusySite
 from tests.chaos.kind.snapshot import Snapshot, is_ready
 from tests.chaos.plan import Fault
+from tests.e2e import processes
 from tests.e2e.kubectl import Object, eventually
 from tests.support.elector_pods import boot
 
@@ -151,10 +152,10 @@ def _lose_packets(strike: Strike) -> None:
     node = strike.struck["spec"]["nodeName"]
     strike.begun()
     try:
-        machines.lose_packets(strike.struck, 0.01)
+        processes.lose_packets(strike.struck, 0.01)
         time.sleep(strike.seconds)
     finally:
-        machines.lose_no_packets(node)
+        processes.lose_no_packets(node)
 
 
 # --- machines

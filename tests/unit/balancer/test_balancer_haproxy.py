@@ -232,7 +232,10 @@ def test_metrics_text() -> None:
     assert "dpe_balancer_holder 1\n" in text
     assert "# TYPE dpe_balancer_switches_total counter\n" in text
     assert "last_gap" not in text and "active_since" not in text
-    text = render(Figures(since=1795651200.5, last_gap=0.31, flapping=True))
+    last = Switch("a", "b", "MemberDown", "2026-11-26T00:00:00Z", 310)
+    text = render(Figures(since=1795651200.5, last_gap=0.31, last_switch=last, flapping=True))
+    labels = '{from="a",to="b",cause="MemberDown"}'
+    assert f"dpe_balancer_last_switch_info{labels} 1\n" in text
     assert "dpe_balancer_active_since_timestamp_seconds 1795651200.5\n" in text
     assert "dpe_balancer_last_gap_seconds 0.31\n" in text
     assert "dpe_balancer_flapping 1\n" in text

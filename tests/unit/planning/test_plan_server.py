@@ -37,6 +37,7 @@ def test_serving(world: World) -> None:
     status = world.get(KIND, "radio")["status"]
     assert state(world, "Ready") == ("True", "AllReady", "a serves, b is ready to take over.")
     assert (status["active"], status["standby"]) == ("a", "b")
+    assert status["activeSince"] == "2026-11-22T11:00:00Z"
     assert status["serviceRoot"] == "https://radio-balancer.studio.svc"
     assert [member["state"] for member in status["members"]] == ["Up", "Up"]
     assert status["routedBalancer"] == "radio-balancer-0" and status["switchCount"] == 0
