@@ -57,7 +57,8 @@ class Writing:
 
     `identity` is the writer's, `duration` in seconds, `fresh` is true when the Lease is taken (and
     false when it is renewed or given back), `pod` the name for human readers. `end` is that of a
-    command which ended by itself and was not written down yet.
+    command which ended by itself and was not written down yet. `stopping`: since when (seconds
+    since 1970) the writer is being stopped, and its command with it.
     """
 
     identity: str
@@ -67,6 +68,7 @@ class Writing:
     fresh: bool
     pod: str = ""
     end: End | None = None
+    stopping: float | None = None
 
 
 def view(lease: JsonObject) -> LeaseView:
@@ -116,7 +118,8 @@ def next_record(
     """Return the record that follows `before`; a renewal leaves it as it is.
 
     `heard` is when the Lease was last written; who takes it notes that as the last sign of the
-    holder before. Ends of commands are handed on from holder to holder, and forgotten after
+    holder before, or the moment at which that one was told to stop: from then on it began nothing.
+    Ends of commands are handed on from holder to holder, and forgotten after
     ENDS_SECONDS.
     """
     state = "held" if writing.holder else "released"
@@ -128,9 +131,11 @@ def next_record(
         "state": state,
         "since": before["since"] if goes_on else micro_time(wall)[:19] + "Z",
     }
-    last_sign = heard if writing.fresh else before.get("before")
+    last_sign = before.get("stopping") or heard if writing.fresh else before.get("before")
     if last_sign:
         record["before"] = last_sign
+    if writing.stopping is not None:
+        record["stopping"] = micro_time(writing.stopping)
     if writing.pod:
         record["pod"] = writing.pod
     found = before.get("ends")

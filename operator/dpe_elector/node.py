@@ -100,6 +100,7 @@ class Elector:
             else Presence(settings.command, settings.needs, without_own(inherited()))
         )
         self._end: lease.End | None = None
+        self._stopping_at: float | None = None
         self._client = ApiClient.from_environment()
         self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{settings.namespace}/leases"
         self._path = f"{self._leases}/{settings.lease}"
@@ -215,6 +216,7 @@ class Elector:
                 fresh=action.fresh,
                 pod=settings.pod,
                 end=self._end,
+                stopping=self._stopping_at,
             )
             body = lease.written(action.base.raw, writing, time.time())
             return Wrote(lease.view(self._client.put(self._path, body, timeout=timeout)))
@@ -272,6 +274,7 @@ class Elector:
             # after the end of the command, or the Lease is renewed before it is given back
             if status.stopping and not self._state.stopping and Stop() not in self._queue:
                 self._log("stopping: giving the Lease back" if self._state.epoch else "stopping")
+                self._stopping_at = time.time()
                 self._queue.append(Stop())
         if self._watcher.rang():
             self._queue.append(Woken())

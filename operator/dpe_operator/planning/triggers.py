@@ -2,9 +2,10 @@
 """Whether a trigger of a Standby scheduler fell into a time in which nobody acted.
 
 DPE catches up with nothing: such a trigger is lost. Seen from outside only two moments are certain:
-when a holder last wrote the Lease, and when the next one took it. A holder that was killed may have
-acted for some seconds after its last word, and a program that has only just been started may not be
-listening yet. So what is said is that a trigger was most likely missed, and never that none was.
+when a holder last wrote the Lease, or was told to stop, and when the next one took it. A holder
+that was killed may have acted for some seconds after its last word, and a program that has only
+just been started may not be listening yet. So what is said is that a trigger was most likely
+missed, and never that none was.
 """
 
 from dataclasses import dataclass

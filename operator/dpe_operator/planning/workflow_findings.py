@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 from dpe_operator.api import constants
 from dpe_operator.api.workflow import SchedulerTemplate, WatcherTemplate
 from dpe_operator.builders.workflow_memory import memory_of
+from dpe_operator.planning import objects
 from dpe_operator.planning.claims import state_claim_findings, state_reclaim_policy
 from dpe_operator.planning.conditions import Conditions
 from dpe_operator.planning.plan import Notice
-from dpe_operator.planning.schedules import Clash, clashes
+from dpe_operator.planning.schedules import Clash, clashes, last_run
 from dpe_operator.planning.titles import title_findings, title_notes
 from dpe_operator.planning.triggers import latest_gap, missed_trigger
 from dpe_operator.planning.workflow_status import Look, crash_message
@@ -100,11 +101,13 @@ def _trigger(conditions: Conditions, seen: Look, schedule: str, zone: str) -> No
     """Say whether a declared trigger fell into the last time in which nobody acted."""
     now = seen.situation.now
     gap = latest_gap(seen.holding)
+    missed = None if gap is None else missed_trigger(schedule, zone, gap, now=now)
+    if missed is None and _is_still_missed(conditions, schedule, zone, now):
+        return
     if gap is None:
         text = "There was no take-over yet, or its elector does not tell when the one before ended."
         conditions.set(TRIGGER_MISSED, None, "NotKnown", text)
         return
-    missed = missed_trigger(schedule, zone, gap, now=now)
     if missed is None:
         text = "No declared trigger fell into the last time in which nobody acted."
         conditions.set(TRIGGER_MISSED, False, "NoneMissed", text)
@@ -121,6 +124,19 @@ def _trigger(conditions: Conditions, seen: Look, schedule: str, zone: str) -> No
         " mode Concurrent"
     )
     conditions.set(TRIGGER_MISSED, True, "TriggerInTakeOver", text)
+
+
+def _is_still_missed(conditions: Conditions, schedule: str, zone: str, now: datetime) -> bool:
+    """Repeat what was said of an earlier gap, until the next trigger has come: another hand-over
+    in between, as an update makes one or two, does not bring the lost one back."""
+    before = conditions.before(TRIGGER_MISSED)
+    since = objects.moment(before.get("lastTransitionTime"))
+    if before.get("status") != "True" or since is None:
+        return False
+    if last_run(schedule, zone, before=now, after=since) is not None:
+        return False
+    conditions.set(TRIGGER_MISSED, True, str(before["reason"]), str(before["message"]))
+    return True
 
 
 def _local(moment: datetime, zone: str) -> str:

@@ -23,9 +23,10 @@ def write(
     fresh: bool = False,
     pod: str = "radio-0",
     ended: int | None = None,
+    stopping: float | None = None,
 ) -> dict[str, Any]:
     end = None if ended is None else End(at - 0.1, ended)
-    writing = Writing("me", holder, 3, 15, fresh, pod, end)
+    writing = Writing("me", holder, 3, 15, fresh, pod, end, stopping)
     return lease.written(before, writing, at)
 
 
@@ -115,3 +116,14 @@ def test_who_takes_it_notes_when_the_one_before_was_last_heard() -> None:
     taken = write(write(first, T + 8), T + 30, fresh=True)
     assert record(taken)["before"] == last_sign
     assert record(write(taken, T + 32))["before"] == last_sign
+
+
+def test_who_takes_it_from_one_that_was_stopped_notes_when_that_began() -> None:
+    """A program that ends for 20 s starts nothing in them, though its Lease is renewed."""
+    held = write(write(MADE, T, fresh=True), T + 10, stopping=T + 9)
+    assert record(held)["stopping"] == "2023-11-14T22:13:29.000000Z"
+    given_back = write(held, T + 29, holder="", stopping=T + 9)
+    for left in (held, given_back):
+        taken = write(left, T + 40, fresh=True)
+        assert record(taken)["before"] == "2023-11-14T22:13:29.000000Z"
+        assert "stopping" not in record(taken)

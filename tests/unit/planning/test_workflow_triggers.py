@@ -78,6 +78,23 @@ def test_it_ends_when_the_next_trigger_has_come(world: WorkflowWorld) -> None:
     assert (status, reason) == ("False", "NextHasCome") and "2026-11-23 13:00:00 CET" in message
 
 
+def test_another_take_over_does_not_take_it_back(world: WorkflowWorld) -> None:
+    """An update hands over once or twice: the trigger stays lost, and is not told again."""
+    world.now += timedelta(seconds=30)
+    taken_over(world, began=20, ago=20)
+    world.work()
+    said = world.said("TriggerMissed")
+    world.now += timedelta(minutes=10)
+    taken_over(world, began=2, ago=5, epoch=3)
+    plan = world.carry_out(SCHEDULER, NAME)
+    assert world.said("TriggerMissed") == said
+    assert "TriggerMissed" not in [notice.reason for notice in plan.notices]
+    world.now += timedelta(days=1)
+    taken_over(world, began=2, ago=5, epoch=4)
+    world.work()
+    assert world.said("TriggerMissed")[:2] == ("False", "NoneMissed")
+
+
 def test_while_nobody_acts_a_trigger_is_missed_at_once(world: WorkflowWorld) -> None:
     world.now += timedelta(seconds=30)
     world.hold(None, epoch=1, ago=40)
