@@ -336,7 +336,7 @@ class Child:
         return None if self._process is None else self._process.pid
 
     def start(self, active: str | None) -> None:
-        """Start HAProxy with only `active` enabled, or with none.
+        """Start HAProxy with only `active` enabled, as the one that gets the requests, or with none.
 
         Must be called from the main thread: the kernel ends HAProxy when the thread that started
         it ends, so that no HAProxy goes on without an agent.
@@ -346,6 +346,8 @@ class Child:
         for member in self._config.members:
             start = "enabled" if member.name == active else "disabled"
             environment[f"DPE_START_{member.id}"] = start
+        if active is not None:
+            environment["DPE_START"] = f"{self._config.backend}-{active}"
         command = ["haproxy", "-db", "-f", str(self._config.haproxy_config)]
         self._process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command],

@@ -69,23 +69,26 @@ class Faults:
         self.connections: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._late, self._times = 0.0, 0
         self._lose_dial = 0.0
-        self._server: ThreadingHTTPServer | None = None
+        self._server: ThreadingHTTPServer
         self._listens = threading.Event()
-        self._listens.set()
 
     def serve(self, make: Callable[[], ThreadingHTTPServer]) -> None:
-        """Serve for ever, with a new listener after each time of refusal."""
-        while self._listens.wait():
-            self._server = make()
+        """Serve for ever, with a new listener after each time of refusal; orders are carried out
+        from the first one on."""
+        self._server = make()
+        threading.Thread(target=self._obey, daemon=True).start()
+        while True:
+            self._listens.set()
             self._server.serve_forever(poll_interval=0.05)
             self._server.server_close()
+            self._listens.wait()
+            self._server = make()
 
     @property
     def _listener(self) -> socket.socket:
-        assert self._server is not None, "no order comes before it has listened"
         return self._server.socket
 
-    def obey(self) -> None:
+    def _obey(self) -> None:
         """Carry out the orders on standard input, until it is closed."""
         for line in sys.stdin:
             order, number, *rest = line.split()
@@ -116,7 +119,7 @@ class Faults:
     def _refuse(self, refuses: bool) -> None:
         if not refuses:
             self._listens.set()
-        elif self._server is not None:
+        elif self._listens.is_set():
             self._listens.clear()
             self._server.shutdown()
 
@@ -190,5 +193,4 @@ class Server(ThreadingHTTPServer):
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 if CERTIFICATE != "-":
     CONTEXT.load_cert_chain(CERTIFICATE)
-threading.Thread(target=FAULTS.obey, daemon=True).start()
 FAULTS.serve(lambda: Server(("127.0.0.1", PORT), Handler))

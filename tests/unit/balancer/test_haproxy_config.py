@@ -58,7 +58,8 @@ def test_a_member_comes_first_in_its_own_backend() -> None:
 def test_the_table_decides_and_requests_do_not_write_it() -> None:
     text = render_haproxy(PASSTHROUGH)
     assert "use_backend dpe-b if { int(1),table_server_id(dpe) eq 2 }" in text
-    assert "default_backend dpe-a" in text
+    assert "use_backend dpe-a if { int(1),table_server_id(dpe) eq 1 }" in text
+    assert 'default_backend "${DPE_START-dpe-a}"' in text
     assert "stick on" not in text
     assert "stick store" not in text
 
