@@ -2,7 +2,9 @@
 """A DPE Server as the balancer's tests need it: one HTTPS process that answers its own name.
 
 `python balancer_member.py NAME PORT CERTIFICATE SICK_FILE` (`-` as certificate: plain HTTP).
-`/status` says "ok" until SICK_FILE exists, `/slow` takes 0.6 seconds, all else answers at once.
+`/status` says "ok" until SICK_FILE exists, `/slow` takes 0.6 seconds, `/port` tells the port of the
+connection that it is asked over, `/ntlm` the same and that it wants NTLM, `/close` closes it; all
+else answers at once.
 
 It takes orders on its standard input, one a line:
 `late SECONDS [TIMES]`: so long `/status` takes, so often (default: until `late 0`).
@@ -156,7 +158,13 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(0.6)
         elif self.path == "/proto":
             body = self.headers.get("X-Forwarded-Proto", "")
-        self.send_response(200)
+        elif self.path in ("/port", "/ntlm"):
+            body = str(self.client_address[1])
+        self.send_response(401 if self.path == "/ntlm" else 200)
+        if self.path == "/ntlm":
+            self.send_header("WWW-Authenticate", "NTLM")
+        elif self.path == "/close":
+            self.send_header("Connection", "close")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
