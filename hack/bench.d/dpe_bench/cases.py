@@ -13,6 +13,7 @@ _T = TypeVar("_T")
 UNDISTURBED_SECONDS = 4
 DATABASE_FROZEN_SECONDS = 20
 API_DOWN_SECONDS = 60
+API_DOWN_WITH_NODE_SECONDS = 25
 LOSS_SECONDS = 150
 
 
@@ -102,6 +103,12 @@ SCENARIOS = {
             f"the API server is down for {API_DOWN_SECONDS} s; after a third of it the active"
             " server's process is killed",
             "api", API_DOWN_SECONDS + 30, API_DOWN_SECONDS + 60,
+        ),
+        Scenario(
+            "api-outage-and-balancer-node-cut",
+            f"the API server is down for {API_DOWN_WITH_NODE_SECONDS} s, and the routed balancer's"
+            " node is cut off for good",
+            "api", API_DOWN_WITH_NODE_SECONDS + 60, API_DOWN_WITH_NODE_SECONDS + 60, "switch",
         ),
         Scenario("singleton-crash", "the command of the one that acts is killed", "pod", 40, 120,
                  about="singletons"),

@@ -13,8 +13,16 @@ from tests.e2e.kubectl import Object
 from tests.e2e.nodes import Nodes
 
 from dpe_bench import machines
-from dpe_bench.cases import API_DOWN_SECONDS, DATABASE_FROZEN_SECONDS, LOSS_SECONDS
+from dpe_bench.cases import (
+    API_DOWN_SECONDS,
+    API_DOWN_WITH_NODE_SECONDS,
+    DATABASE_FROZEN_SECONDS,
+    LOSS_SECONDS,
+)
 from dpe_bench.subjects import Subject
+
+# The node of the routed balancer is lost, and not that of the active server.
+BALANCER_NODE_CUTS = ("balancer-node-cut", "api-outage-and-balancer-node-cut")
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Target:
         balancer = subject.balancer() if "balancer" in subject.case.has else None
         server = subject.server()
         node = ""
-        if scenario == "balancer-node-cut" and balancer:
+        if scenario in BALANCER_NODE_CUTS and balancer:
             node = balancer["spec"]["nodeName"]
         elif scenario.endswith("-node-cut") or scenario == "drain":
             node = server["spec"]["nodeName"]
@@ -121,6 +129,18 @@ def api_outage(strike: Strike) -> None:
     machines.start_api_server(node)
 
 
+def api_outage_and_node_cut(strike: Strike) -> None:
+    node = machines.control_plane(strike.subject.cluster)
+    strike.repair.callback(strike.nodes.repair_all)
+    strike.repair.callback(machines.wait_api_server, strike.subject.cluster)
+    strike.repair.callback(machines.start_api_server, node)
+    end = time.monotonic() + API_DOWN_WITH_NODE_SECONDS
+    machines.stop_api_server(node)
+    strike.nodes.cut(strike.target.node)
+    time.sleep(max(0, end - time.monotonic()))
+    machines.start_api_server(node)
+
+
 def _balancer(strike: Strike) -> Object:
     assert strike.target.balancer is not None
     return strike.target.balancer
@@ -141,4 +161,5 @@ FAULTS: dict[str, Callable[[Strike], None]] = {
     "packet-loss": packet_loss,
     "database-freeze": database_freeze,
     "api-outage": api_outage,
+    "api-outage-and-balancer-node-cut": api_outage_and_node_cut,
 }
