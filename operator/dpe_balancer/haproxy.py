@@ -336,7 +336,7 @@ class Child:
         return None if self._process is None else self._process.pid
 
     def start(self, active: str | None) -> None:
-        """Start HAProxy with only `active` enabled, as the one that gets the requests, or with none.
+        """Start HAProxy with only `active` enabled, so that it gets the requests, or with none.
 
         Must be called from the main thread: the kernel ends HAProxy when the thread that started
         it ends, so that no HAProxy goes on without an agent.

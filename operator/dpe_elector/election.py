@@ -334,7 +334,8 @@ def _free_at(rules: Rules, state: State) -> float:
     assert lease is not None
     if rules.mode is Mode.HOT and lease.holder in ("", rules.identity):
         return float("-inf")
-    if lease.released:
+    # what was given back before a later holding, and was put back by hand, says nothing of now
+    if lease.released and lease.epoch >= state.top_epoch:
         return state.not_before
     if _own_attempt(rules, state):
         return float("-inf")

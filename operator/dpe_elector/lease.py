@@ -80,17 +80,31 @@ def view(lease: JsonObject) -> LeaseView:
     epoch = _number(spec.get("leaseTransitions"))
     duration = max(_number(spec.get("leaseDurationSeconds")), _number(record.get("seconds")))
     return LeaseView(
-        uid=str(metadata.get("uid") or ""),
+        uid=_uid(metadata),
         version=str(metadata.get("resourceVersion") or ""),
         holder=holder,
         duration=float(min(duration, LONGEST_DURATION)),
         epoch=epoch,
         released=not holder
         and record.get("state") == "released"
-        and _number(record.get("epoch"), otherwise=-1) == epoch,
+        and _number(record.get("epoch"), otherwise=-1) == epoch
+        and _is_of(record, metadata),
         written_by=(str(record.get("identity") or ""), _number(record.get("epoch"))),
         raw=lease,
     )
+
+
+def _is_of(record: JsonObject, metadata: JsonObject) -> bool:
+    """Whether this Lease was given back, and not one from a dump of which it was made again while
+    somebody acts. Who creates a Lease does not know its uid yet, and may say that nobody has ever
+    acted: epoch 0."""
+    if "uid" not in record:
+        return _number(record.get("epoch")) == 0
+    return bool(record["uid"] == _uid(metadata))
+
+
+def _uid(metadata: JsonObject) -> str:
+    return str(metadata.get("uid") or "")
 
 
 def written(lease: JsonObject, writing: Writing, wall: float) -> JsonObject:
@@ -101,6 +115,8 @@ def written(lease: JsonObject, writing: Writing, wall: float) -> JsonObject:
     annotations = metadata.get("annotations") or {}
     heard = str((lease.get("spec") or {}).get("renewTime") or "")
     record = next_record(_record(annotations), writing, wall, heard=heard)
+    if not writing.holder:
+        record["uid"] = _uid(metadata)
     metadata["annotations"] = {**annotations, RECORD: json.dumps(record, separators=(",", ":"))}
     spec = dict(lease.get("spec") or {})
     spec["holderIdentity"] = writing.holder

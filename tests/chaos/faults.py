@@ -85,6 +85,7 @@ class Faults:
         self._api_lock = threading.RLock()
         self._for_main: queue.Queue[tuple[Callable[[], object], threading.Event]] = queue.Queue()
         self._freezer = Freezer()
+        self._dumps: dict[str, dict[str, Any]] = {}
         self.struck: list[Struck] = []
         self.not_done: list[Struck] = []
 
@@ -192,12 +193,24 @@ class Faults:
             self._lease("DELETE", fault.component)
             time.sleep(fault.seconds)
         finally:  # it may be gone although nobody has answered
-            self._make_again(fault.component)
+            self._make_again(fault.component, lambda: self.make_lease(fault.component))
 
-    def _make_again(self, name: str) -> None:
+    def _restore_lease(self, fault: Fault) -> None:
+        """As after a namespace was restored from a dump: an old holder, an old epoch, another uid."""
+        dump = self._dumps.setdefault(fault.component, self._lease("GET", fault.component))
+        notes = dump["metadata"].get("annotations") or {}
+        metadata = {"name": fault.component, "annotations": notes}
+        body = {"metadata": metadata, "spec": dump["spec"]}
+        try:
+            self._lease("DELETE", fault.component)
+            time.sleep(fault.seconds)
+        finally:
+            self._make_again(fault.component, lambda: self._lease("POST", fault.component, body))
+
+    def _make_again(self, name: str, make: Callable[[], object]) -> None:
         while True:
             with contextlib.suppress(*NO_ANSWER):
-                self.make_lease(name)
+                make()
             with contextlib.suppress(*NO_ANSWER):
                 self._lease("GET", name)
                 return
@@ -311,6 +324,7 @@ _ACTIONS: dict[str, Action] = {
     "token invalid": lambda own, fault, pod, dice: own._spoil_token(fault, pod),
     "crash loop": lambda own, fault, pod, dice: own._crash_loop(fault, pod),
     "Lease deleted": lambda own, fault, pod, dice: own._delete_lease(fault),
+    "Lease restored": lambda own, fault, pod, dice: own._restore_lease(fault),
     "Lease edited": lambda own, fault, pod, dice: own._edit_lease(fault),
     "memory volume hung": lambda own, fault, pod, dice: own._hang_volume(fault, pod),
     "clock jumped": lambda own, fault, pod, dice: own._jump(fault, pod),

@@ -34,7 +34,7 @@ AFTER_THAW = "after-thaw"
 # A pod may act so long after its freeze was noted, and so long before its thaw was: both are noted
 # beside the signals, which do not reach all of its processes at one moment.
 _STOPS_SECONDS, _THAWS_SECONDS = 0.1, 0.05
-_EPOCH_RESET = {"Lease deleted", "Lease edited"}
+_EPOCH_RESET = {"Lease deleted", "Lease edited", "Lease restored"}
 # What keeps a pod from renewing its Lease, or takes that away from it: of the pod itself, of its
 # component, of all. Only beside one of these a guard that is stopped lets two act.
 _NOT_RENEWED_BY_POD = {"API connection cut", "token invalid", "elector frozen", "elector killed"}

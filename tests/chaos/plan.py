@@ -45,6 +45,7 @@ KINDS = {
     "token invalid": Kind(POD, 5, 0.5, 8),
     "crash loop": Kind(LEASE, 4, 0.5, 6),
     "Lease deleted": Kind(LEASE, 5, 0.1, 2),
+    "Lease restored": Kind(LEASE, 5, 0.1, 2),
     "Lease edited": Kind(
         LEASE, 5, details=("clear", "stranger", "other candidate", "shorten", "touch", "lower")
     ),

@@ -96,6 +96,22 @@ def _delete(world: World, node: Node, seconds: float) -> None:
     world.after(seconds / 10, again)
 
 
+def _restore(world: World, node: Node, seconds: float) -> None:
+    """From a dump of any time; more often of one at which it had been given back."""
+    given_back = [dump for dump in world.dumps if not dump["spec"].get("holderIdentity")]
+    dumps = given_back if given_back and world.random.random() < 0.5 else world.dumps
+    if not dumps:
+        return
+    dump = world.random.choice(dumps)
+    world.delete()
+
+    def again() -> None:
+        if world.lease is None:
+            world.restore(dump)
+
+    world.after(seconds / 10, again)
+
+
 FAULTS: dict[str, Callable[[World, Node, float], None]] = {
     "freeze the node": lambda world, node, seconds: node.freeze(seconds),
     "freeze the guard": lambda world, node, seconds: node.freeze_guard(seconds),
@@ -120,7 +136,7 @@ EDITS: dict[str, Callable[[World, Node, float], None]] = {
     "shorten the duration": lambda world, node, seconds: world.edit(leaseDurationSeconds=1),
     "touch": lambda world, node, seconds: world.edit(renewTime="2020-01-01T00:00:00.000000Z"),
 }
-DELETIONS = {"delete the Lease": _delete}
+DELETIONS = {"delete the Lease": _delete, "restore the Lease": _restore}
 
 
 def play(

@@ -50,6 +50,8 @@ class World:
         self.now = 0.0
         self.lease: lease.JsonObject | None = None
         self.version = 0
+        # all that it ever was since somebody held it first, for who restores it from a dump
+        self.dumps: list[lease.JsonObject] = []
         self.up = True
         # chance that a watch event does not arrive
         self.deaf = 0.2
@@ -103,11 +105,18 @@ class World:
         self.lease = None
         self._ring()
 
+    def restore(self, dump: lease.JsonObject) -> None:
+        """As after a namespace was restored: what it was once, under a new uid."""
+        metadata = {**dump["metadata"], "uid": f"uid-{self.version}"}
+        self._store({**dump, "metadata": metadata})
+
     def _store(self, made: lease.JsonObject) -> lease.JsonObject:
         before = self.lease["spec"].get("holderIdentity") if self.lease else None
         self.version += 1
         metadata = {**made["metadata"], "resourceVersion": str(self.version)}
         self.lease = {**made, "metadata": metadata}
+        if self.dumps or made["spec"].get("holderIdentity"):
+            self.dumps.append(self.lease)
         if made["spec"].get("holderIdentity") != before:
             self._ring()
         return self.lease

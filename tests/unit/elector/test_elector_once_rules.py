@@ -100,7 +100,7 @@ def test_a_loss_before_the_command_was_started_is_not_the_end() -> None:
     story.at(112.1, Conflict())
     story.at(112.2, Found(seen(OTHER, "9")))
     assert isinstance(story.at(112.4, CommandEnded()), Read), "it stays a candidate"
-    assert isinstance(story.at(128, Found(replace(FREE, version="10"))), Write)
+    assert isinstance(story.at(128, Found(replace(FREE, version="10", epoch=5))), Write)
 
 
 def test_stop_is_as_in_exclusive_mode() -> None:

@@ -15,7 +15,7 @@ from tests.unit.elector.elector_faults import FAST, SAFE, SLOWEST_DEATH, VOUCHED
 from tests.unit.elector.elector_model import Node
 from tests.unit.elector.elector_world import World, overlaps
 
-from dpe_elector import election
+from dpe_elector import election, lease
 from dpe_elector.election import Call, Rules, State
 from dpe_elector.lease import JsonObject, LeaseView
 from dpe_elector.steps import Action, Observation, Write
@@ -240,6 +240,21 @@ def _late_answer(seed: int) -> World:
     return _to_the_end(world)
 
 
+def _believes_a_dump(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lease, "_is_of", lambda record, metadata: True)
+
+
+def _restored(seed: int) -> World:
+    """A command has ended in each pod, so there are dumps of a Lease that was given back; then one
+    of the pods is cut off, perhaps the one that acts, and the Lease is restored from a dump, before
+    the others, which are started anew, have ever seen it."""
+    faults = [Fault(10.0 + node, "end the command", node, 1.0) for node in range(3)]
+    faults.append(Fault(60.0, "cut the network", seed % 3, 30.0))
+    faults.append(Fault(60.1, "restore the Lease", 0, 0.5))
+    faults += [Fault(60.1, "kill the container", (seed + other) % 3, 1.0) for other in (1, 2)]
+    return play(seed, [SAFE] * 3, [1.0] * 3, faults)
+
+
 def _slow_death(seconds: float) -> Example:
     """A killed command acts on for longer than the timings provide for."""
 
@@ -317,6 +332,7 @@ PLANTED = [
     Planted(
         "a start that does not raise the epoch", _keeps_the_epoch, _schedule(_ends), epochs_fall
     ),
+    Planted("a candidate that believes a dump", _believes_a_dump, _restored),
     Planted(
         "a holder that keeps the Lease without a command",
         _keeps_the_lease_without_a_command,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The election step by step: each rule of election.py as one short story."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +38,19 @@ def test_a_released_lease_is_taken_at_once_with_the_next_epoch() -> None:
     story.at(0, Nothing())
     free = seen("", released=True)
     assert story.at(10, Found(free)) == Write(free, holder=ME, epoch=5, fresh=True)
+
+
+def test_a_release_of_before_a_later_holding_is_not_believed() -> None:
+    """Somebody has put an old version of the Lease back while the holder acts."""
+    story = Story()
+    story.at(0, Nothing())
+    story.at(10, Found(seen(OTHER, "7", epoch=6)))
+    old = seen("", "8", released=True, epoch=4)
+    story.at(12, Found(old))
+    story.at(26.9, Found(old))
+    assert not isinstance(story.action, Write)
+    write = story.at(27.1, Found(old))
+    assert isinstance(write, Write) and write.epoch == 7
 
 
 def test_the_permission_counts_from_the_start_of_the_write() -> None:
@@ -411,6 +425,24 @@ def test_a_release_counts_only_for_the_epoch_it_was_written_with() -> None:
     edited = {**released, "spec": {**released["spec"], "leaseTransitions": 7}}
     assert lease.view(released).released
     assert not lease.view(edited).released
+
+
+def test_a_release_counts_only_for_the_lease_it_was_written_into() -> None:
+    """One that is made again from a dump has another uid; its creator may vouch for epoch 0 only."""
+    writing = lease.Writing(ME, holder="", epoch=6, duration=15, fresh=False)
+    first = {**lease.empty("ns", "x"), "metadata": {"name": "x", "uid": "first"}}
+    released = lease.written(first, writing, 0.0)
+    assert lease.view(released).released
+    again = {**released, "metadata": {**released["metadata"], "uid": "second"}}
+    assert not lease.view(again).released
+    assert lease.view(lease.written(again, writing, 1.0)).released
+    for epoch, believed in ((0, True), (6, False)):
+        record = json.dumps({"state": "released", "epoch": epoch})
+        made = {
+            "metadata": {"uid": "new", "annotations": {lease.RECORD: record}},
+            "spec": {"leaseTransitions": epoch},
+        }
+        assert lease.view(made).released is believed
 
 
 def test_the_record_remembers_a_duration_that_was_edited() -> None:
