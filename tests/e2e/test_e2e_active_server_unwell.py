@@ -23,7 +23,7 @@ def slow_down(site: Site, processes: Processes, member: str) -> None:
 
 
 def answer_wrongly(site: Site, processes: Processes, member: str) -> None:
-    site.misbehave(member, path="/status", body="all is broken")
+    site.misbehave(member, path="/status", body="all is lost")
 
 
 def swallow(site: Site, processes: Processes, member: str) -> None:
