@@ -102,7 +102,11 @@ def test_jobs_of_a_lost_node_are_finished_by_the_others(
             "SELECT detail->>'takenFrom' FROM dpe_ledger WHERE kind = 'job-claimed'"
             " AND starts_with(detail->>'takenFrom', %s)"
         )
-        assert workflows.rows(taken, f"{lost}/"), "others took over what it had in hand"
+        nodes.repair(node)
+        eventually(
+            lambda: workflows.rows(taken, f"{lost}/"), timeout=120,
+            what="that others took over what the lost one had in hand",
+        )  # fmt: skip
         print(
             f"all {JOBS} jobs were finished {took:.0f} s after a third of the processors was lost"
         )
