@@ -142,7 +142,7 @@ class Guard:
         orders = [decode_order(line) for line in self.wire.receive()]
         for order in orders:
             self._renew(order.permit)
-        if self.permit is not None and why_ended(self.permit, self.node.boot(), 0.0):
+        if self.permit is not None and why_ended(self.permit, self.node.boot(), self.node.lead):
             self.killing = True
             self.world.after(self.node.dying, self.exit)
             return
@@ -167,7 +167,7 @@ class Guard:
             or permit.epoch <= self.epoch
             or self.stopping
             or (self.node.once is not None and self.starts > 0)
-            or why_ended(permit, self.node.boot(), 0.0) is not None
+            or why_ended(permit, self.node.boot(), self.node.lead) is not None
         ):
             return
         self.permit, self.epoch, self.phase = permit, permit.epoch, Phase.RUNNING
@@ -349,7 +349,7 @@ class Elector:
             self.link.kill()
         elif state.running and state.acting(now) and state.until != self._told_until:
             self._told_until = state.until
-            self.link.run(Permit(state.epoch, state.until, 0.0))
+            self.link.run(Permit(state.epoch, state.until, self.node.lead))
 
     def _perform(self, action: Action, now: float) -> None:
         if isinstance(action, Finish):
@@ -414,7 +414,7 @@ class Elector:
             duration=self.rules.timings.duration,
             fresh=action.fresh,
         )
-        stored = world.put(lease.written(action.base.raw, writing, world.now))
+        stored = world.put(lease.written(action.base.raw, writing, self.node.wall()))
         return Conflict() if stored is None else Wrote(lease.view(stored))
 
 
@@ -422,7 +422,8 @@ class Node:
     """A pod's place: its clock, its network, and one container after the other.
 
     `once`: each container is a single run that waits so many seconds for the Lease. `dying` is how
-    many seconds a command that is killed acts on, `able` whether there is a command to start.
+    many seconds a command that is killed acts on, `able` whether there is a command to start, `lead`
+    by how much its wall clock is ahead of the boot time, beside what it was at first.
     """
 
     def __init__(
@@ -441,6 +442,7 @@ class Node:
         self.once = once
         self.dying = 0.0
         self.able = True
+        self.lead = 0.0
         self.offset = world.random.uniform(0, 1e6)
         self.network = Network()
         self.frozen_until = 0.0
@@ -450,6 +452,9 @@ class Node:
 
     def boot(self) -> float:
         return self.offset + self.rate * self.world.now
+
+    def wall(self) -> float:
+        return 1_700_000_000 + self.world.now + self.lead
 
     def _container(self) -> Guard:
         self.containers += 1
