@@ -86,6 +86,11 @@ def _lose_command(world: World, node: Node, seconds: float) -> None:
     world.after(seconds, back)
 
 
+def _hang(world: World, node: Node, seconds: float) -> None:
+    if not node.guard.gone:
+        node.hung_until = max(node.hung_until, world.now + seconds)
+
+
 def _set_clock(world: World, node: Node, seconds: float) -> None:
     """The wall clock jumps, by less than a second or by hours, either way."""
     node.lead += world.random.choice((-1, 1)) * world.random.choice((0.02, 1.0, 500.0)) * seconds
@@ -134,6 +139,7 @@ FAULTS: dict[str, Callable[[World, Node, float], None]] = {
     "slow the network": _slow,
     "stop the API server": _outage,
     "set the clock": _set_clock,
+    "hang in a volume": _hang,
 }
 EDITS: dict[str, Callable[[World, Node, float], None]] = {
     "clear the holder": lambda world, node, seconds: world.edit(holderIdentity=""),

@@ -144,6 +144,7 @@ class Guard:
             self._renew(order.permit)
         if self.permit is not None and why_ended(self.permit, self.node.boot(), self.node.lead):
             self.killing = True
+            self._killed()
             self.world.after(self.node.dying, self.exit)
             return
         self._open_spell()
@@ -153,6 +154,7 @@ class Guard:
                 self._start(order.permit)
             elif order.verb is Verb.KILL and self.phase in (Phase.RUNNING, Phase.STOPPING):
                 self.phase = Phase.CLEARING
+                self._killed()
                 self._ends_after(self.node.dying)
         if orders:
             self.report()
@@ -193,6 +195,12 @@ class Guard:
             self.world.spells.append(spell)
             self._acts_since = None
 
+    def _killed(self) -> None:
+        """SIGKILL: a command that hangs in a volume acts no more, and ends when that answers."""
+        if self.node.hangs():
+            self.close_spell()
+            self.gone = True
+
     def _clear(self) -> None:
         self.close_spell()
         self.phase, self.permit = Phase.NONE, None
@@ -222,6 +230,9 @@ class Guard:
     def command_exits(self) -> None:
         """The command ends by itself; the guard notices when it is scheduled."""
         if not self.alive or self.phase is Phase.NONE:
+            return
+        if hangs := self.node.hangs():
+            self._ends_after(hangs)
             return
         self.close_spell()
         self.gone = True
@@ -446,12 +457,17 @@ class Node:
         self.offset = world.random.uniform(0, 1e6)
         self.network = Network()
         self.frozen_until = 0.0
+        self.hung_until = 0.0
         self.containers = 0
         self.guard = self._container()
         world.nodes.append(self)
 
     def boot(self) -> float:
         return self.offset + self.rate * self.world.now
+
+    def hangs(self) -> float:
+        """For how long the command hangs in a volume that does not answer, not even to SIGKILL."""
+        return max(0.0, self.hung_until - self.world.now)
 
     def wall(self) -> float:
         return 1_700_000_000 + self.world.now + self.lead
@@ -463,7 +479,8 @@ class Node:
     def container_died(self) -> None:
         if self.guard.alive:
             self.guard.die()
-            self.world.after(self.world.random.uniform(0.5, 3), self._restart)
+            # a container with a process that hangs cannot end
+            self.world.after(self.hangs() + self.world.random.uniform(0.5, 3), self._restart)
 
     def _restart(self) -> None:
         if not self.guard.alive:
