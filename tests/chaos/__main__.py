@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.chaos.plan import KINDS
-from tests.chaos.record import RIG, Book, Figures, added
+from tests.chaos.record import RIG, Book, Figures, added, commit, judged
 from tests.chaos.run import Outcome, Settings, judge_again, run
 from tests.support.api_server import ROOT, ApiServer
 from tests.support.postgres import running_postgres
@@ -26,7 +25,10 @@ def main() -> int:
     """Play a run, or what is left of it; 1 when the checker found a violation."""
     options = _options()
     if options.judge:
-        return bool(judge_again(options.judge, thaw_bound=options.thaw_bound, say=_say))
+        verdict = judge_again(options.judge, thaw_bound=options.thaw_bound, say=_say)
+        if options.record:
+            Book(RECORD).judge_anew(RIG, options.seed, verdict, commit=commit())
+        return bool(verdict.violations)
     # ended from outside, it still ends what it has started; in the background a shell has SIGINT off
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _on_stop)
@@ -93,24 +95,14 @@ def _options() -> argparse.Namespace:
 
 def _figures(settings: Settings, outcome: Outcome) -> Figures:
     """The names of the run and the figures of `outcome`, in the form of the record."""
-    verdict = outcome.verdict
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    )
     return {
-        "rig": RIG, "seed": settings.seed, "commit": commit.stdout.strip(),
+        "rig": RIG, "seed": settings.seed, "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"), "rate": settings.rate,
         "timings": settings.profile or "4/2.5/0.5", "rounds": outcome.rounds,
         "minutes": outcome.seconds / 60, "wallMinutes": round(outcome.wall_seconds / 60, 1),
         "faults": sum(outcome.faults.values()), "faultsByKind": dict(sorted(outcome.faults.items())),
-        "notCarriedOut": dict(sorted(outcome.not_done.items())),
-        "workflows": verdict.workflows, "takeOvers": verdict.take_overs,
-        "takeOversTimed": verdict.timed, "brokenEarly": verdict.early,
-        "leaseVersions": verdict.versions, "lost": verdict.lost, "doubled": verdict.doubled,
-        "overlap_ms": round(verdict.overlap_ms, 1),
-        "afterThaw": {"n": len(verdict.thaw_ms), "max_ms": round(max(verdict.thaw_ms, default=0.0), 1)},
-        "violations": verdict.violations, "roundsFailed": outcome.failed,
-        "explained": verdict.explained_by_rule(), "unknown": verdict.unknown,
+        "notCarriedOut": dict(sorted(outcome.not_done.items())), "roundsFailed": outcome.failed,
+        **judged(outcome.verdict),
     }  # fmt: skip
 
 

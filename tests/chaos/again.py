@@ -20,19 +20,19 @@ def keep(folder: Path, seen: object) -> None:
 
 def judge_again(
     folder: Path, judge: Callable[[Any], tuple[Verdict, str]], say: Callable[[str], None] = print
-) -> int:
-    """Judge a run once more that was played before; how many violations are found.
+) -> Verdict:
+    """Judge a run once more that was played before, all its rounds together.
 
     Args:
         folder: the one that the run was given, or printed.
         judge: gives the verdict on what was kept of a round, and a line about it.
         say: is told what is found.
     """
-    found = 0
+    found = Verdict()
     for path in sorted(folder.glob(f"round-*/{_FILE}")):
         verdict, told = judge(pickle.loads(path.read_bytes()))
         for line in verdict.violations:
             say(f"VIOLATION {line}")
         say(f"{path.parent.name}: {told}")
-        found += len(verdict.violations)
+        found.add(verdict)
     return found

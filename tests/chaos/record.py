@@ -7,15 +7,20 @@ So a long run can be played in parts: several seeds, or one seed that goes on wh
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from tests.chaos.judge import Verdict
 
 Figures = dict[str, Any]
 
 RIG = "processes"
 # What tells runs apart; the rest are figures. A run with the same is the same run.
 _NAMES = ("rig", "seed", "commit", "rate", "timings")
+# Which code has judged it once more, where that is not the one that played it.
+_JUDGED_BY = "judgedBy"
 _LARGEST = {"overlap_ms", "max_ms"}
 _DERIVED = {"faultsPerSecond", "workflowsPerSecond"}
 
@@ -25,7 +30,7 @@ def added(first: Mapping[str, Any], second: Mapping[str, Any]) -> Figures:
     lists joined, names taken from the first."""
     found: Figures = dict(first)
     for name, value in second.items():
-        if name in _DERIVED or name in _NAMES or name == "date":
+        if name in _DERIVED or name in _NAMES or name in ("date", _JUDGED_BY):
             found.setdefault(name, value)
         elif name not in found:
             found[name] = value
@@ -42,12 +47,35 @@ def added(first: Mapping[str, Any], second: Mapping[str, Any]) -> Figures:
     return found
 
 
+def commit() -> str:
+    """The commit of the checkout."""
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return found.stdout.strip()
+
+
+def judged(verdict: Verdict) -> Figures:
+    """What a verdict says of a run."""
+    return {
+        "workflows": verdict.workflows, "takeOvers": verdict.take_overs,
+        "takeOversTimed": verdict.timed, "brokenEarly": verdict.early,
+        "leaseVersions": verdict.versions, "lost": verdict.lost, "doubled": verdict.doubled,
+        "overlap_ms": round(verdict.overlap_ms, 1),
+        "afterThaw": {"n": len(verdict.thaw_ms), "max_ms": round(max(verdict.thaw_ms, default=0.0), 1)},
+        "violations": verdict.violations, "explained": verdict.explained_by_rule(),
+        "unknown": verdict.unknown,
+    }  # fmt: skip
+
+
 def total(runs: Iterable[Mapping[str, Any]], rig: str = RIG) -> Figures:
     """All runs of a rig together."""
     found: Figures = {}
     own = [run for run in runs if run.get("rig") == rig]
     for run in own:
-        figures = {name: value for name, value in run.items() if name not in (*_NAMES, "date")}
+        names = (*_NAMES, "date", _JUDGED_BY)
+        figures = {name: value for name, value in run.items() if name not in names}
         found = added(found, figures)
     seeds = [str(run["seed"]) for run in own]
     commits = sorted({str(run["commit"]) for run in own})
@@ -75,6 +103,17 @@ class Book:
         fresh = self._path.with_suffix(".new")
         fresh.write_text(json.dumps(others, indent=1) + "\n", encoding="utf-8")
         fresh.replace(self._path)
+
+    def judge_anew(self, rig: str, seed: str, verdict: Verdict, *, commit: str) -> None:
+        """Put down what a run has come to when all its rounds were judged once more.
+
+        Raises:
+            LookupError: there is no run of that rig and seed.
+        """
+        own = [run for run in self._runs() if (run.get("rig"), run.get("seed")) == (rig, seed)]
+        if len(own) != 1:
+            raise LookupError(f"{self._path}: {len(own)} runs of rig {rig} with seed {seed!r}")
+        self.keep({**own[0], **judged(verdict), _JUDGED_BY: commit})
 
     def _read(self) -> Figures:
         return json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}

@@ -181,7 +181,7 @@ def _look(site: Round, offset: float) -> Seen:
     )  # fmt: skip
 
 
-def judge_again(folder: Path, *, thaw_bound: float, say: Callable[[str], None] = print) -> int:
+def judge_again(folder: Path, *, thaw_bound: float, say: Callable[[str], None] = print) -> Verdict:
     """Judge a run once more, see tests.chaos.again; thaw_bound: see Settings."""
 
     def judged(seen: Seen) -> tuple[Verdict, str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 from dpe_simulator.acts import Component, Run
-from dpe_simulator.findings import LIMIT, TOPOLOGY, Expectation, Finding
+from dpe_simulator.findings import LIMIT, TOPOLOGY, Expectation, Finding, Request
 
 
 def check(component: Component, expectation: Expectation) -> Iterable[Finding]:
@@ -138,4 +138,11 @@ def _stale(
     if memory["found"] == "absent":
         return Finding(TOPOLOGY, "memory-lost", f"{head} without any memory; {tail}")
     read = f"generation {memory['generation']} of epoch {memory.get('epoch')}"
-    return Finding(TOPOLOGY, "stale-memory", f"{head} with {read}, though {tail}")
+    # the first thing that was written and not read: by somebody who should have acted no more?
+    unread = [
+        Request(before.process, before.member or "", at)
+        for at, generation in sorted(generations(before))
+        if generation > int(str(memory["generation"]))
+    ]
+    text = f"{head} with {read}, though {tail}"
+    return Finding(TOPOLOGY, "stale-memory", text, tuple(unread[:1]))

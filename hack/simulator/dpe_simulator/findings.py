@@ -28,7 +28,8 @@ class Request:
 class Finding:
     """One thing that is not as it should be; `kind` is topology, limit or unknown.
 
-    requests: those that did together what one should have done, for who knows what befell them.
+    requests: those that did together what one should have done, or the first thing that the next
+        one did not know of, for who knows what befell them.
     """
 
     kind: str

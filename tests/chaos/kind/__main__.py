@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from tests.chaos.kind.plan import KINDS
 from tests.chaos.kind.run import Outcome, Settings, judge_again, run
-from tests.chaos.record import Book, Figures, added
+from tests.chaos.record import Book, Figures, added, commit, judged
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORD = ROOT / "docs/measurements/chaos.json"
@@ -25,7 +24,10 @@ def main() -> int:
     """Play a run, or what is left of it; 1 when the checker found a violation."""
     options = _options()
     if options.judge:
-        return bool(judge_again(options.judge, thaw_bound=options.thaw_bound, say=_say))
+        verdict = judge_again(options.judge, thaw_bound=options.thaw_bound, say=_say)
+        if options.record:
+            Book(RECORD).judge_anew("kind", options.seed, verdict, commit=commit())
+        return bool(verdict.violations)
     seed = options.seed or str(int(time.time()))
     folder = Path(options.folder or tempfile.mkdtemp(prefix="dpe-chaos-kind-"))
     book = Book(RECORD) if options.record else None
@@ -80,12 +82,8 @@ def _options() -> argparse.Namespace:
 
 def _figures(seed: str, outcome: Outcome) -> Figures:
     """The names of the run and the figures of `outcome`, in the form of the record."""
-    verdict = outcome.verdict
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    )
     return {
-        "rig": "kind", "seed": seed, "commit": commit.stdout.strip(),
+        "rig": "kind", "seed": seed, "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"), "rate": "one after the other",
         "timings": "Fast, Safe, Hot", "rounds": outcome.rounds, "moments": outcome.moments,
         "minutes": outcome.seconds / 60, "wallMinutes": round(outcome.wall_seconds / 60, 1),
@@ -93,15 +91,8 @@ def _figures(seed: str, outcome: Outcome) -> Figures:
         "faultsByKind": dict(sorted(outcome.faults.items())),
         "faultsByTarget": dict(sorted(outcome.targets.items())),
         "notCarriedOut": dict(sorted(outcome.not_done.items())), "problems": outcome.problems,
-        "podsReplaced": outcome.replaced, "workflows": verdict.workflows,
-        "takeOvers": verdict.take_overs, "takeOversTimed": verdict.timed,
-        "brokenEarly": verdict.early, "leaseVersions": verdict.versions,
-        "lost": verdict.lost, "doubled": verdict.doubled,
-        "overlap_ms": round(verdict.overlap_ms, 1),
-        "afterThaw": {"n": len(verdict.thaw_ms), "max_ms": round(max(verdict.thaw_ms, default=0.0), 1)},
-        "clientsApart": asdict(outcome.apart), "violations": verdict.violations,
-        "roundsFailed": outcome.failed, "explained": verdict.explained_by_rule(),
-        "unknown": verdict.unknown,
+        "podsReplaced": outcome.replaced, "clientsApart": asdict(outcome.apart),
+        "roundsFailed": outcome.failed, **judged(outcome.verdict),
     }  # fmt: skip
 
 

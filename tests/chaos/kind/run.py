@@ -301,7 +301,7 @@ def _write_told(folder: Path, seen: Seen) -> None:
     (folder / "balancers.txt").write_text("".join(lines))
 
 
-def judge_again(folder: Path, *, thaw_bound: float, say: Callable[[str], None]) -> int:
+def judge_again(folder: Path, *, thaw_bound: float, say: Callable[[str], None]) -> Verdict:
     """Judge a run once more, see tests.chaos.again; thaw_bound: see Settings."""
 
     def judged(seen: Seen) -> tuple[Verdict, str]:

@@ -135,6 +135,23 @@ def test_findings_are_sorted() -> None:
     assert len(verdict.unknown) == 1
 
 
+def test_a_memory_that_was_not_read_is_explained_where_its_writer_should_have_acted_no_more() -> (
+    None
+):
+    """Seed 71: its guard was stopped and its API connection cut, and it went on writing."""
+    found = [
+        Finding(TOPOLOGY, "stale-memory", "table-watcher news: x", (Request("a/1", "a", 7.0),))
+    ]
+    stopped, cut = (
+        struck("guard frozen", "a", 1004, 1009),
+        struck("API connection cut", "a", 1003, 1008),
+    )
+    for faults, violations in (([stopped, cut], 0), ([stopped], 1), ([cut], 1)):
+        verdict = Verdict()
+        judge_findings(found, faults, verdict, offset=1000, thaw_bound=0.1)
+        assert len(verdict.violations) == violations
+
+
 @pytest.mark.parametrize("rule", ["trigger-doubled", "change-doubled"])
 def test_what_was_doubled_is_explained_where_a_thawed_pod_has_sent_it(rule: str) -> None:
     def by(member: str, sent: float) -> Verdict:

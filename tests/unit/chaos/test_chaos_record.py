@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+from tests.chaos.judge import Verdict
 from tests.chaos.record import RIG, Book, added, total
 
 NAMES = {"rig": RIG, "seed": "7", "commit": "abc", "rate": 2.5, "timings": "Fast"}
@@ -59,3 +61,18 @@ def test_runs_of_the_other_rig_stay_as_they_are(tmp_path: Path) -> None:
     said = json.loads(path.read_text())
     assert (said["runs"][0], said["totals"][0], said["note"]) == (other, {"rig": "kind"}, "kept")
     assert total(said["runs"])["faults"] == 600
+
+
+def test_a_run_that_is_judged_once_more_keeps_its_faults(tmp_path: Path) -> None:
+    book = Book(tmp_path / "chaos.json")
+    book.keep({**figures(), "violations": ["two-acting: once"]})
+    book.keep(figures(seed="8"))
+    book.judge_anew(RIG, "7", Verdict(workflows=3, explained=[("after-thaw", "x")]), commit="abc")
+    run = book.find(NAMES)
+    assert run is not None
+    assert (run["faults"], run["workflows"], run["violations"]) == (600, 3, [])
+    assert (run["explained"], run["judgedBy"]) == ({"after-thaw": 1}, "abc")
+    (whole,) = json.loads((tmp_path / "chaos.json").read_text())["totals"]
+    assert whole["violations"] == [] and "judgedBy" not in whole
+    with pytest.raises(LookupError, match="seed '9'"):
+        book.judge_anew(RIG, "9", Verdict(), commit="abc")

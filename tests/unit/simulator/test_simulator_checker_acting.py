@@ -197,6 +197,8 @@ def test_a_start_from_an_older_memory_is_a_fault() -> None:
     found = check(evidence(*FIRST, *began_with(memory(1, 1))), Expectation(0))
     assert [(one.kind, one.rule) for one in found] == [(TOPOLOGY, "stale-memory")]
     assert "generation 1 of epoch 1, though generation 2 had been written" in found[0].text
+    (unread,) = found[0].requests
+    assert unread.sent == pytest.approx(110.1), "when it was written, by whom"
 
 
 def test_a_start_without_the_memory_that_was_there_is_a_fault() -> None:
