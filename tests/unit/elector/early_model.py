@@ -179,6 +179,9 @@ class HotPod:
     def boot(self) -> float:
         return self.offset + self.rate * self.world.now
 
+    def wall(self) -> float:
+        return 1_700_000_000 + self.world.now
+
     def elector_woken(self) -> None:
         self.elector.woken()
 
