@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.chaos.plan import KINDS
-from tests.chaos.record import RIG, Book, Figures, added, commit, judged
+from tests.chaos.record import RIG, Book, Figures, added, judged
 from tests.chaos.run import Outcome, Settings, judge_again, run
 from tests.support.api_server import ROOT, ApiServer
+from tests.support.checkout import commit
 from tests.support.postgres import running_postgres
 
 RECORD = ROOT / "docs/measurements/chaos.json"

@@ -7,7 +7,6 @@ So a long run can be played in parts: several seeds, or one seed that goes on wh
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,15 +44,6 @@ def added(first: Mapping[str, Any], second: Mapping[str, Any]) -> Figures:
         found["faultsPerSecond"] = round(found.get("faults", 0) / seconds, 2)
         found["workflowsPerSecond"] = round(found.get("workflows", 0) / seconds, 2)
     return found
-
-
-def commit() -> str:
-    """The commit of the checkout."""
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return found.stdout.strip()
 
 
 def judged(verdict: Verdict) -> Figures:

@@ -110,10 +110,7 @@ def whole_site(session_sites: SiteFactory) -> Site:
 @pytest.fixture
 def shared_site(whole_site: Site) -> Site:
     """The site that most tests use one after the other; each finds it Ready, with both members up."""
-    whole_site.kube.apply(whole_site.manifest)  # what a failed test may have left in the spec
-    whole_site.kube.wait_ready("dpe", whole_site.name, timeout=240)
-    for member in ("a", "b"):
-        whole_site.wait_member_state(member, "Up", timeout=90)
+    whole_site.set_back(timeout=90)
     eventually(lambda: len(whole_site.balancer_uids()) == 2, timeout=60, what="two balancers")
     return whole_site
 

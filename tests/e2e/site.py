@@ -169,6 +169,14 @@ class Site:
             shown, timeout=timeout, what=f"member {member} is {state}", describe=self.describe
         )
 
+    def set_back(self, *, timeout: float) -> None:
+        """Undo what a failed test may have left in the spec, and wait until it is Ready with both
+        members up, `timeout` seconds for each of them."""
+        self.kube.apply(self.manifest)
+        self.kube.wait_ready("dpe", self.name, timeout=240)
+        for member in ("a", "b"):
+            self.wait_member_state(member, "Up", timeout=timeout)
+
     def wait_exists(self, kind: str, name: str, *, timeout: float) -> None:
         """Wait until an object is there."""
         eventually(

@@ -24,10 +24,7 @@ Work = Callable[[Site, Nodes], None]
 def term(sites: SiteFactory) -> Site:
     """One site for all of them; each finds it whole."""
     site = sites.get("planned")
-    site.kube.apply(site.manifest)
-    site.kube.wait_ready("dpe", site.name, timeout=240)
-    for member in ("a", "b"):
-        site.wait_member_state(member, "Up", timeout=120)
+    site.set_back(timeout=120)
     return site
 
 

@@ -153,6 +153,9 @@ SUBJECTS = {
     )
 }  # fmt: skip
 
+# The node of the routed balancer is lost, and not that of the active server.
+BALANCER_NODE_CUTS = ("balancer-node-cut", "api-outage-and-balancer-node-cut")
+
 # The longest time without an answer that was the goal, in milliseconds, for a client in a pod, by
 # scenario and subject. Where a goal cannot be met, docs/how-to/measure-failover.md says why.
 _BOTH = ("dpe-operator", "dpe-operator-terminate")

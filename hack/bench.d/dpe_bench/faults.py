@@ -16,13 +16,11 @@ from dpe_bench import machines
 from dpe_bench.cases import (
     API_DOWN_SECONDS,
     API_DOWN_WITH_NODE_SECONDS,
+    BALANCER_NODE_CUTS,
     DATABASE_FROZEN_SECONDS,
     LOSS_SECONDS,
 )
 from dpe_bench.subjects import Subject
-
-# The node of the routed balancer is lost, and not that of the active server.
-BALANCER_NODE_CUTS = ("balancer-node-cut", "api-outage-and-balancer-node-cut")
 
 
 @dataclass(frozen=True)

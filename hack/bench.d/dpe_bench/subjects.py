@@ -236,7 +236,7 @@ class Ours(Subject):
     def aim(self, scenario: str) -> None:
         if scenario in ("server-node-cut", "drain"):
             self.site.move_routed_balancer_off(self.server()["spec"]["nodeName"])
-        elif scenario in ("balancer-node-cut", "api-outage-and-balancer-node-cut"):
+        elif scenario in cases.BALANCER_NODE_CUTS:
             self.site.move_active_off(self.balancer()["spec"]["nodeName"])
         elif scenario == "balancer-and-server-node-cut" and not self._both_on_one_node():
             # two members and two balancers on three nodes: one node has one of each

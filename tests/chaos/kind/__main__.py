@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tests.chaos.kind.plan import KINDS
 from tests.chaos.kind.run import Outcome, Settings, judge_again, run
-from tests.chaos.record import Book, Figures, added, commit, judged
+from tests.chaos.record import Book, Figures, added, judged
+from tests.support.checkout import commit
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORD = ROOT / "docs/measurements/chaos.json"

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import random
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from tests.support.checkout import commit
 from tests.unit.elector.elector_faults import (
     DELETIONS,
     EDITS,
@@ -151,7 +151,7 @@ def main() -> int:
     result = {
         "command": f"make model SEED={options.seed} STEPS={options.steps} "
                    f"TAKEOVERS={options.take_overs}",
-        "commit": _commit(), "seed": options.seed, "steps": total.steps, "takeOvers": total.take_overs,
+        "commit": commit(), "seed": options.seed, "steps": total.steps, "takeOvers": total.take_overs,
         "examples": sum(total.examples.values()), "examplesByFamily": dict(total.examples),
         "faults": sum(total.faults.values()), "faultsByKind": dict(sorted(total.faults.items())),
         "broken": total.broken, "seconds": round(time.monotonic() - begun, 1),
@@ -161,14 +161,6 @@ def main() -> int:
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n")
     return 1 if total.broken else 0
-
-
-def _commit() -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return found.stdout.strip()
 
 
 def _options() -> argparse.Namespace:
