@@ -77,6 +77,20 @@ def service(name: str, app: str, target: int, *, outside: bool = False) -> Objec
     }
 
 
+def database_port() -> Object:
+    """PostgreSQL on a port of every node: the bench reads the ledger from outside."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "bench-postgres"},
+        "spec": {
+            "type": "NodePort",
+            "selector": {"app": "dpe-postgres"},
+            "ports": [{"name": "postgres", "port": 5432, "targetPort": "postgres"}],
+        },
+    }
+
+
 def _haproxy_pod(image: str) -> Object:
     container = {
         "name": "haproxy",

@@ -26,10 +26,11 @@ from dpe_bench.faults import FAULTS, Strike, Target
 from dpe_bench.figures import entry_figures
 from dpe_bench.laps import SET_UP, Laps
 from dpe_bench.order import rounds, seconds_left
-from dpe_bench.probes import Clients
+from dpe_bench.probes import Clients, surviving_worker
 from dpe_bench.processors import Processors
 from dpe_bench.single_subjects import KINDS, remove_volumes
 from dpe_bench.subjects import LABEL, Subject, subject_of
+from dpe_bench.work import Work
 
 ROOT = Path(__file__).resolve().parents[3]
 _GIVE_UP_AFTER = 3
@@ -200,20 +201,30 @@ class Bench:
         print(f"  took {laps.text()}", file=sys.stderr, flush=True)
 
     def _servers(self, laps: Laps, subject: Subject, item: Item, seed: int) -> raw.Run:
-        """A run with the servers: place, clients, fault, wait, repair, figures."""
+        """A run with the servers: place, clients and work, fault, wait, repair, figures."""
         subject.aim(item.scenario.name)
         laps.done("aim")
         subject.rest(item.scenario.name)
         laps.done("rest")
         target = Target.of(subject, item.scenario.name)
+        url = subject.url(surviving_worker(self._cluster, target.node))
+        with Work(subject.ledger, url, subject.folder, seconds=item.load_seconds) as work:
+            strike = Strike(subject, target, Nodes(self._cluster), ExitStack())
+            seen = self._struck(laps, strike, item, seed)
+            seen |= work.counted()
+        laps.done("work")
+        return {"undisturbed_seconds": cases.UNDISTURBED_SECONDS, **seen}
+
+    def _struck(self, laps: Laps, strike: Strike, item: Item, seed: int) -> raw.Run:
+        """Break what the scenario says under the eyes of clients, and repair it."""
+        subject = strike.subject
         switches_before = subject.switch_count()
         clients = Clients(
             subject,
             seconds=item.load_seconds,
-            avoid_node=target.node,
+            avoid_node=strike.target.node,
             lost_node=item.scenario.loses_node,
         )
-        strike = Strike(subject, target, Nodes(self._cluster), ExitStack())
         with strike.repair, clients:
             laps.done("start")
             # not always at the same point between two health checks
@@ -230,12 +241,8 @@ class Bench:
         started = datetime.fromisoformat(seen["cluster"]["startedAt"]).timestamp()
         return {
             "fault_at_second": round(struck - started, 2),
-            "undisturbed_seconds": cases.UNDISTURBED_SECONDS,
             "recorded_switches": switches,
             "entries": {entry: entry_figures(summary) for entry, summary in seen.items()},
-            # none of the scenarios runs workflows: nobody looked, so nobody knows
-            "lost": None,
-            "doubled": None,
         }
 
     def _switches_since(self, before: int | None, subject: Subject, item: Item) -> int | None:

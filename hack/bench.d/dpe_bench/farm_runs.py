@@ -13,7 +13,6 @@ from tests.e2e.kubectl import Object, eventually
 
 from dpe_bench import exact, machines
 from dpe_bench import single_manifests as manifests
-from dpe_bench.baselines import SITE
 from dpe_bench.cases import Item
 from dpe_bench.ledger import Simulator, Start
 from dpe_bench.single_figures import job_figures, verdict
@@ -59,10 +58,9 @@ def take(subject: Farm, item: Item, seed: int) -> dict[str, Any]:
 
 def _client(subject: Farm, records: Path, *, seconds: float) -> Simulator:
     """A client that starts workflows with a job each, and waits until all have ended."""
-    service = subject.kube.get("service", f"{SITE}-balancer")
-    port = service["spec"]["ports"][0]["nodePort"]
+    url = subject.url(machines.control_plane(subject.cluster))
     return Simulator(
-        "client", f"--url=https://{subject.ledger.address}:{port}/DpeWebApplication", "--insecure",
+        "client", f"--url={url}", "--insecure",
         f"--workflows={_WORKFLOWS}", "--jobs=1", f"--job-type={manifests.JOB_TYPE}",
         f"--job-seconds={_JOB_SECONDS}s", f"--timeout={seconds:g}s", f"--records={records}",
     )  # fmt: skip

@@ -86,6 +86,7 @@ def _result(runs: Iterable[Run], scenario: str, subject: str, entry: str) -> dic
             for name in ("failed_requests", "failed_after_retries", "switches", "overlap_ms")
         },
         "recorded_switches": largest_known([run.get("recorded_switches") for run in own]),
+        "workflows": sum_or_unknown([run.get("workflows") for run in own]),
         "lost": sum_or_unknown([run["lost"] for run in own]),
         "doubled": sum_or_unknown([run["doubled"] for run in own]),
     }

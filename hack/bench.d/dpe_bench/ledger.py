@@ -60,14 +60,14 @@ class Ledger:
 
     def __init__(self, kube: Kubectl, address: str) -> None:
         self._kube = kube
-        self.address = address
+        self._address = address
 
     @property
     def dsn(self) -> str:
         """Where the databases are; core and content are one here."""
         service = self._kube.get("service", "bench-postgres")
         port = service["spec"]["ports"][0]["nodePort"]
-        return f"postgresql://dpe:e2e-only@{self.address}:{port}/dpecore"
+        return f"postgresql://dpe:e2e-only@{self._address}:{port}/dpecore"
 
     def acting(self, component: str) -> list[str]:
         """The processes of a component that act now."""

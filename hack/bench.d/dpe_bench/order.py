@@ -25,11 +25,16 @@ def rounds(left: Iterable[tuple[Item, int]], size: int = _RUNS_IN_A_ROUND) -> It
     """Yield the items in the order of the runs, so that an early end leaves a bit of everything.
 
     A round is up to *size* runs of each, by subject, because a subject takes minutes to set up.
+    Within it the scenarios take turns: whatever the machine does meanwhile, it does to all of them,
+    and the balancers are left alone for a while between two runs in which one is lost.
     """
     counts = list(left)
     while counts:
-        for item, runs in counts:
-            yield from [item] * min(runs, size)
+        subjects = dict.fromkeys((item.subject.name, item.scenario.about) for item, _ in counts)
+        for subject in subjects:
+            own = [one for one in counts if (one[0].subject.name, one[0].scenario.about) == subject]
+            for turn in range(size):
+                yield from (item for item, runs in own if runs > turn)
         counts = [(item, runs - size) for item, runs in counts if runs > size]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e import processes
-from tests.e2e.kubectl import Object, eventually
+from tests.e2e.kubectl import Kubectl, Object, eventually
 from tests.e2e.load import placed
 from tests.e2e.site_manifests import restricted_pod
 
@@ -117,9 +117,7 @@ class OutsideProbe:
     """
 
     def __init__(self, subject: Subject, node: str, *, seconds: int, rate: int, fresh: int) -> None:
-        addresses = subject.cluster.get("node", node)["status"]["addresses"]
-        address = next(one["address"] for one in addresses if one["type"] == "InternalIP")
-        url = f"https://{address}:{subject.node_port()}{_BASE}"
+        url = subject.url(node)
         self._result = subject.folder / f"outside-{node}.json"
         self._seconds = seconds
         name = f"{SITE}-balancer.{subject.kube.namespace}.svc"
@@ -157,6 +155,14 @@ class OutsideProbe:
             self._process.wait(10)
 
 
+def surviving_worker(cluster: Kubectl, lost: str) -> str:
+    """A worker node that is not the one that is lost."""
+    nodes = cluster.list("nodes")
+    plane = "node-role.kubernetes.io/control-plane"
+    workers = [node["metadata"] for node in nodes if plane not in node["metadata"]["labels"]]
+    return next(str(one["name"]) for one in workers if one["name"] != lost)
+
+
 class Clients:
     """All clients of one run by entry; a context manager that leaves none behind.
 
@@ -164,15 +170,9 @@ class Clients:
     """
 
     def __init__(self, subject: Subject, *, seconds: int, avoid_node: str, lost_node: bool) -> None:
-        nodes = subject.cluster.list("nodes")
-        workers = [
-            node["metadata"]["name"]
-            for node in nodes
-            if "node-role.kubernetes.io/control-plane" not in node["metadata"]["labels"]
-        ]
         # started before the pod's, and ended when that is over: for as long as a pod may take
         outside = seconds + _POD_STARTS_WITHIN
-        surviving = next(name for name in workers if name != avoid_node)
+        surviving = surviving_worker(subject.cluster, avoid_node)
         self._pod = PodProbe(subject, seconds=seconds, avoid_node=avoid_node)
         self._outside = {
             "nodeport": OutsideProbe(subject, surviving, seconds=outside, rate=50, fresh=15)

@@ -31,20 +31,6 @@ def watcher_env() -> list[Object]:
     ]
 
 
-def database_port() -> Object:
-    """PostgreSQL on a port of every node: the bench reads the ledger from outside."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "bench-postgres"},
-        "spec": {
-            "type": "NodePort",
-            "selector": {"app": "dpe-postgres"},
-            "ports": [{"name": "postgres", "port": 5432, "targetPort": "postgres"}],
-        },
-    }
-
-
 def plain_watcher(image: str) -> list[Object]:
     """A Deployment of one watcher, whose memory is a volume that all nodes can mount."""
     return [_claim(), deployment(NAME, 1, _watcher_pod(image, ["dpe-simulator", "table-watcher"]))]

@@ -16,7 +16,7 @@ from tests.e2e.workflow import Component, is_ready, watcher
 from dpe_bench import candidate, cases
 from dpe_bench import single_manifests as manifests
 from dpe_bench.baselines import SITE
-from dpe_bench.ledger import Ledger, Start
+from dpe_bench.ledger import Start
 from dpe_bench.subjects import Ours
 
 ROLES = {"singletons": "table-watcher", "farms": "processor"}
@@ -48,12 +48,7 @@ class Beside(Ours):
     def make(self) -> None:
         """The site, then what works for it."""
         super().make()
-        self.kube.apply(manifests.database_port())
         self.kube.wait_ready("dpe", SITE, timeout=420)
-        nodes = self.cluster.list("nodes", {"node-role.kubernetes.io/control-plane": ""})
-        addresses = nodes[0]["status"]["addresses"]
-        address = next(one["address"] for one in addresses if one["type"] == "InternalIP")
-        self.ledger = Ledger(self.kube, address)
         self.make_workers()
 
     def make_workers(self) -> None:

@@ -15,8 +15,9 @@ from tests.e2e.kubectl import Kubectl, KubectlError, Object, eventually
 from tests.e2e.site import Site
 from tests.e2e.site_manifests import certificate_objects, dpe_cluster, namespace, postgres
 
-from dpe_bench import baselines, cases
+from dpe_bench import baselines, cases, machines
 from dpe_bench.baselines import SITE
+from dpe_bench.ledger import Ledger
 
 LABEL = "dpe.dev/bench"
 _STATES = "dpe.dev/member-states"
@@ -70,6 +71,9 @@ class Subject:
         place["metadata"]["labels"][LABEL] = "true"
         self.cluster.apply(place)
         self.kube.apply(*postgres(self.kube.namespace, self.images["dpe-postgres"]))
+        self.kube.apply(baselines.database_port())
+        plane = machines.control_plane(self.cluster)
+        self.ledger = Ledger(self.kube, node_address(self.cluster, plane))
         self.kube.apply(*certificate_objects(SITE, self.kube.namespace, self.folder))
         self.make()
         self.settle()
@@ -134,9 +138,11 @@ class Subject:
             if "deletionTimestamp" not in pod["metadata"] and pod["status"]["phase"] == "Running"
         ]
 
-    def node_port(self) -> int:
-        """The port of every node that leads to the servers."""
-        return int(self.kube.get("service", f"{SITE}-balancer")["spec"]["ports"][0]["nodePort"])
+    def url(self, node: str) -> str:
+        """Of the servers, over the port that leads to them on a node."""
+        service = self.kube.get("service", f"{SITE}-balancer")
+        port = service["spec"]["ports"][0]["nodePort"]
+        return f"https://{node_address(self.cluster, node)}:{port}/DpeWebApplication"
 
     def replace(self, pod: Object, *, at_once: bool = False) -> None:
         """Give a pod that was hit a successor, without the growing pause before a restart.
@@ -153,6 +159,12 @@ class Subject:
         found = self.kube.find("pod", pod["metadata"]["name"])
         if found is None or not same_container_runs(pod, found):
             self.replace(pod)
+
+
+def node_address(cluster: Kubectl, node: str) -> str:
+    """The address under which other machines reach a node."""
+    addresses = cluster.get("node", node)["status"]["addresses"]
+    return str(next(one["address"] for one in addresses if one["type"] == "InternalIP"))
 
 
 def same_container_runs(before: Object, after: Object) -> bool:

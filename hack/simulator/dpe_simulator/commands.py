@@ -96,7 +96,7 @@ def _slow_calls(profile: RetryProfile) -> tuple[Call, Call]:
 def _client_workflows(options: argparse.Namespace, records: TextIO | None) -> int:
     settings = WorkflowSettings(
         read_target(options), _profile(options), options.workflows, options.job_type or ["audio"],
-        options.jobs, options.job_seconds, options.timeout, options.activities,
+        options.jobs, options.job_seconds, options.timeout, options.activities, options.every,
     )  # fmt: skip
     figures = asyncio.run(stoppable(lambda: WorkflowRun(settings, records_to=records)))
     text = "  ".join(f"{name}: {value}" for name, value in figures.items() if name != "problems")

@@ -95,6 +95,7 @@ CLIENT = (
     _O("--records", "write a JSON line a request or workflow, for `check`", more=_FILE),
     _O("--workflows", "instead of load: submit N workflows and verify them", kind=int,
        more={"metavar": "N"}),
+    _O("--every", "from one workflow to the next; 0s: as fast as they are taken", "0s", kind=_time),
     _O("--activities", "activities in a workflow, for workers", "0", kind=int),
     _O("--jobs", "jobs in a workflow", "2", kind=int),
     _O("--job-type", "type of the jobs, several are used in turn; without it: audio", more=_MANY),

@@ -24,6 +24,7 @@ class WorkflowSettings:
     """How many workflows of how many jobs; `timeout` seconds for all of them to end.
 
     activities_each: activities before the jobs, each as long as a job; they need a worker.
+    every: seconds from one workflow to the next; 0: as fast as the servers take them.
     """
 
     target: Target
@@ -34,6 +35,7 @@ class WorkflowSettings:
     job_seconds: float
     timeout: float
     activities_each: int = 0
+    every: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,12 @@ class WorkflowRun:
         self._api = ApiClient(settings.target, settings.profile, on_failure=self._count)
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._deadline = time.monotonic() + settings.timeout
+        self._stopped = asyncio.Event()
 
     def stop(self) -> None:
-        """Wait no longer; what has not ended counts as unfinished."""
+        """Submit nothing more and wait no longer; what has not ended counts as unfinished."""
         self._deadline = 0.0
+        self._stopped.set()
 
     async def run(self) -> dict[str, Any]:
         """Submit all, wait for all; returns the figures of `judge`, seconds and failed attempts."""
@@ -118,6 +122,8 @@ class WorkflowRun:
         }
 
     async def _one(self, title: str, number: int) -> Outcome:
+        if await self._is_stopped_before(number):
+            return Outcome(title, False, [])
         async with self._gate:
             accepted = await self._submit(title, number)
         while True:
@@ -128,6 +134,14 @@ class WorkflowRun:
             if ended or time.monotonic() >= self._deadline or not (accepted or instances):
                 return Outcome(title, accepted, instances)
             await asyncio.sleep(_ASK_SECONDS)
+
+    async def _is_stopped_before(self, number: int) -> bool:
+        """Wait for the turn of a workflow; True: nothing is to be submitted any more."""
+        try:
+            await asyncio.wait_for(self._stopped.wait(), number * self._settings.every)
+        except TimeoutError:
+            return False
+        return True
 
     async def _submit(self, title: str, number: int) -> bool:
         types, settings = self._settings.job_types, self._settings

@@ -188,3 +188,6 @@ def test_an_early_end_leaves_something_of_every_scenario() -> None:
     assert set(Counter(item.key for item in first).values()) == {3}
     subjects = [item.subject.name for item in first]
     assert subjects == sorted(subjects, key=subjects.index), "a subject is set up once a round"
+    own = [item.key[0] for item in first if (item.subject.name, item.scenario.about)
+           == ("dpe-operator", "servers")]  # fmt: skip
+    assert own == own[: len(own) // 3] * 3, "scenarios take turns"

@@ -37,6 +37,24 @@ class Pair:
         return self.switches if self.counts else None
 
 
+class Work:
+    """Work that notes what is asked of it."""
+
+    def __init__(self, notes: list[str], seconds: int) -> None:
+        self.notes = notes
+        notes.append(f"work for {seconds} s")
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.notes.append("work removed")
+
+    def counted(self) -> dict[str, Any]:
+        self.notes.append("work counted")
+        return {"workflows": 20, "lost": 0, "doubled": 1, "other_faults": {}, "limits": {}}
+
+
 @pytest.fixture
 def notes() -> list[str]:
     return []
@@ -72,6 +90,8 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, notes: list[str]) -> 
         strike.subject.switches += 1
 
     monkeypatch.setattr(module, "Clients", Clients)
+    monkeypatch.setattr(module, "Work", lambda *_, seconds: Work(notes, seconds))
+    monkeypatch.setattr(module, "surviving_worker", lambda *_: "other")
     monkeypatch.setattr(module, "FAULTS", dict.fromkeys(part("cases").SCENARIOS, fault))
     monkeypatch.setattr(module, "_line", lambda _run: "a line")
     monkeypatch.setattr(module.time, "sleep", lambda _seconds: None)
@@ -96,12 +116,14 @@ def test_a_run_settles_rests_strikes_counts_the_switches_and_repairs(
 ) -> None:
     run = one(bench, notes, "server-crash")
     assert notes == [
-        "settle", "aim server-crash", "rest server-crash", "switch_count", "clients for 12 s",
-        "fault", "switch_count", "clients removed", "repair",
+        "settle", "aim server-crash", "rest server-crash", "url other", "work for 12 s",
+        "switch_count", "clients for 12 s", "fault", "switch_count", "clients removed", "repair",
+        "work counted", "work removed",
     ]  # fmt: skip
+    assert (run["workflows"], run["lost"], run["doubled"]) == (20, 0, 1)
     assert (run["recorded_switches"], run["load_seconds"], run["undisturbed_seconds"]) == (1, 12, 4)
     assert list(run["spent"]) == sorted(
-        ["set up", "settle", "aim", "rest", "start", "load", "repair"]
+        ["set up", "settle", "aim", "rest", "start", "load", "repair", "work"]
     )
     told = capsys.readouterr().err
     assert "took 0 s: set up 0.0, settle 0.0, aim 0.0, rest 0.0, start" in told
@@ -111,7 +133,8 @@ def test_clients_end_when_a_change_is_done_that_takes_as_long_as_it_takes(
     bench: Any, notes: list[str]
 ) -> None:
     one(bench, notes, "rolling-update")
-    assert notes[-5:] == ["fault", "clients end", "switch_count", "clients removed", "repair"]
+    after = notes[notes.index("fault") :]
+    assert after[:5] == ["fault", "clients end", "switch_count", "clients removed", "repair"]
 
 
 def test_nodes_are_waited_for_after_a_run_that_touched_one(bench: Any, notes: list[str]) -> None:

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Work beside the probers: workflows that are started and carried out while servers fail over."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dpe_bench.ledger import Ledger, Simulator
+from dpe_bench.single_figures import verdict
+from dpe_simulator import checker
+
+# Few: they are there to be counted, and cost the measured machine as little as possible.
+_EVERY_SECONDS = 0.5
+_JOB_SECONDS = 0.1
+_JOB_TYPE = "audio"
+# A job that was given out while the answer got lost is free again 30 s after that.
+_SETTLE_SECONDS = 40.0
+_ENDS_WITHIN_SECONDS = 90
+# The client asks for each of them once more then, with all its retries.
+_LAST_LOOK_SECONDS = 30
+
+
+class Work:
+    """A client that starts a workflow with a job twice a second, and a processor; both on this
+    machine, with the default retries. A context manager that leaves neither behind."""
+
+    def __init__(self, ledger: Ledger, url: str, folder: Path, *, seconds: float) -> None:
+        """Prepare it; nothing is started yet.
+
+        Args:
+            ledger: of the site.
+            url: of the servers, as a client on this machine reaches them.
+            folder: for the client's records.
+            seconds: for how long workflows are started.
+        """
+        self._ledger = ledger
+        self._records = folder / "work.jsonl"
+        self._since = 0.0
+        target = (f"--url={url}", "--insecure")
+        self._processor = Simulator("processor", *target, f"--type={_JOB_TYPE}", "--poll=1s")
+        self._client = Simulator(
+            "client", *target, f"--workflows={int(seconds / _EVERY_SECONDS)}", "--jobs=1",
+            f"--every={_EVERY_SECONDS * 1000:.0f}ms", f"--job-type={_JOB_TYPE}",
+            f"--job-seconds={_JOB_SECONDS * 1000:.0f}ms",
+            f"--timeout={seconds + _ENDS_WITHIN_SECONDS:g}s", f"--records={self._records}",
+        )  # fmt: skip
+
+    def __enter__(self) -> Work:
+        self._records.unlink(missing_ok=True)
+        self._since = time.time()
+        self._processor.__enter__()
+        self._client.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.__exit__(kind, value, trace)
+        self._processor.__exit__(kind, value, trace)
+
+    def counted(self) -> dict[str, Any]:
+        """Wait until all workflows have ended; how many were accepted, and the checker's verdict.
+
+        What has not ended a minute and a half after the last start is counted as lost.
+
+        Raises:
+            RuntimeError: the client does not end, so nobody knows what it was told.
+        """
+        if not self._client.wait(_ENDS_WITHIN_SECONDS + _LAST_LOOK_SECONDS):
+            raise RuntimeError("the client of the workflows does not end")
+        lines = self._records.read_text(encoding="utf-8").splitlines()
+        evidence = self._ledger.evidence(since=self._since, client_lines=lines)
+        findings = checker.check(evidence, checker.Expectation(settle=_SETTLE_SECONDS))
+        return {"workflows": len(evidence.accepted), **verdict(findings)}
