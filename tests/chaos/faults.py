@@ -20,8 +20,9 @@ from typing import Any
 
 from tests.chaos.candidates import Candidate, Place
 from tests.chaos.freezing import Freezer, send
-from tests.chaos.frontend import BALANCER, SERVERS, Frontend, Server, pids_of
+from tests.chaos.frontend import BALANCER, SERVERS, Frontend
 from tests.chaos.plan import Fault, Plan
+from tests.chaos.restarted import FARM, Processor, Restarted, pids_of
 from tests.support.api_server import ApiServer, ApiServerFailed
 from tests.support.elector_pods import LEASES, NEVER_HELD, boot
 
@@ -44,7 +45,7 @@ sys.exit(ctypes.CDLL(None).umount2(sys.argv[1].encode(), 2) != 0)
 # How long to wait for something to strike.
 _WAIT_SECONDS = 6.0
 
-Target = Candidate | Server
+Target = Candidate | Restarted
 
 
 class NotDone(Exception):
@@ -75,11 +76,13 @@ class Faults:
         place: Place,
         pods: Mapping[str, Sequence[Candidate]],
         frontend: Frontend | None = None,
+        farm: Sequence[Processor] = (),
     ) -> None:
         self._api = api
         self._place = place
         self._pods = pods
         self._frontend = frontend
+        self._farm = farm
         self._leases = LEASES.format(place.namespace)
         self._lock = threading.Lock()
         self._api_lock = threading.RLock()
@@ -145,6 +148,8 @@ class Faults:
     def _target(self, fault: Fault) -> Target | None:
         if not fault.component:
             return None
+        if fault.component == FARM:  # none of them is another than the others
+            return self._farm[fault.order % len(self._farm)]
         front = self._frontend
         pods: list[Target] = list(self._pods.get(fault.component, ()))
         if front is not None and fault.component == SERVERS:
@@ -331,6 +336,10 @@ _ACTIONS: dict[str, Action] = {
     "server killed": lambda own, fault, server, dice: own._kill(pids_of(server)),
     "server frozen": lambda own, fault, server, dice: own._freeze(
         pids_of(server), fault.seconds, dice
+    ),
+    "processor killed": lambda own, fault, one, dice: own._kill(pids_of(one)),
+    "processor frozen": lambda own, fault, one, dice: own._freeze(
+        pids_of(one), fault.seconds, dice
     ),
     "HAProxy killed": lambda own, fault, pod, dice: own._kill(pod.haproxy()),
     "agent frozen": lambda own, fault, pod, dice: own._freeze(pod.agent(), fault.seconds, dice),

@@ -6,8 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import os
-import random
 import shutil
 import tempfile
 import threading
@@ -19,58 +17,17 @@ from typing import Any
 
 from tests.chaos.candidates import Candidate, Component, Place
 from tests.chaos.moves import Recorded, Said, said
+from tests.chaos.restarted import Server
 from tests.support import balancer_kit
 from tests.support.api_server import ApiServer
-from tests.support.elector_pods import ROOT, Pod, boot
-from tests.support.ports import free_port
-from tests.support.simulator import BASE, FailoverAddress, Simulated
+from tests.support.elector_pods import ROOT, Pod
+from tests.support.simulator import BASE, FailoverAddress
 
 from dpe_operator.builders.haproxy import HaproxySettings, HealthCheck, MemberAddress
 
 SERVERS, BALANCER = "servers", "radio-balancer"
 # what a question to the API server may end with while that is stopped, frozen or started
 _NO_ANSWER = (OSError, http.client.HTTPException, KeyError, IndexError, TypeError)
-
-
-class Server:
-    """A simulated DPE Server, started again on its port when it has ended."""
-
-    def __init__(self, name: str, folder: Path, dsn: str) -> None:
-        self.name = name
-        self.port = free_port()
-        self._folder = folder
-        self._dsn = dsn
-        self._restart_at = 0.0
-        self.process: Simulated | None = None
-
-    def start(self) -> None:
-        """Start it, as a child of the calling thread: it dies with that."""
-        self.close()
-        where = ("--member", self.name, "--host", "127.0.0.1", "--port", str(self.port))
-        self.process = Simulated(
-            self._folder, f"server-{self.name}", "server", *where, "--dsn", self._dsn,
-            "--lease", "3s",
-        )  # fmt: skip
-
-    @property
-    def pid(self) -> int:
-        """Its process; 0: it has ended."""
-        running = self.process is not None and self.process.process.poll() is None
-        return self.process.process.pid if running and self.process else 0
-
-    def tend(self, dice: random.Random) -> None:
-        """Start it again, a moment after it has ended."""
-        if self.pid:
-            self._restart_at = 0.0
-        elif not self._restart_at:
-            self._restart_at = boot() + (dice.uniform(0.3, 1.5) if self.process else 0.0)
-        elif boot() >= self._restart_at:
-            self.start()
-
-    def close(self) -> None:
-        """End it."""
-        if self.process is not None:
-            self.process.__exit__(None, None, None)
 
 
 class Balancer(Candidate):
@@ -257,8 +214,3 @@ class Frontend:
         for balancer in self.balancers:
             balancer.close()
         shutil.rmtree(self._root, ignore_errors=True)
-
-
-def pids_of(server: Server) -> list[int]:
-    """Its process, while there is one."""
-    return [pid for pid in [server.pid] if pid and os.path.exists(f"/proc/{pid}")]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 POD, LEASE, MEMORY, CLOCK, SITE = "pod", "Lease", "memory", "clock", "site"
-SERVER, BALANCER = "server", "balancer"
+SERVER, BALANCER, PROCESSOR = "server", "balancer", "processor"
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Kind:
     """A kind of fault.
 
     where: what it strikes; a pod, the Lease of a component, a component with memory, one with a
-    clock of its own, a DPE Server, a balancer, or the whole site.
+    clock of its own, a DPE Server, a balancer, a processor of a farm, or the whole site.
     weight: how often it is drawn, beside the others.
     shortest, longest: seconds that it lasts; 0: it does not last.
     details: variants, one of which is drawn.
@@ -53,6 +53,8 @@ KINDS = {
     "clock jumped": Kind(CLOCK, 5, 0.5, 6, ("+0.4", "+2", "+3600", "-2", "-3600")),
     "server killed": Kind(SERVER, 4),
     "server frozen": Kind(SERVER, 4, 0.3, 6),
+    "processor killed": Kind(PROCESSOR, 8),
+    "processor frozen": Kind(PROCESSOR, 7, 0.3, 6),
     "HAProxy killed": Kind(BALANCER, 4),
     "agent frozen": Kind(BALANCER, 4, 0.3, 6),
     "API server frozen": Kind(SITE, 6, 0.3, 4),
@@ -67,13 +69,14 @@ _PAIRS = 0.3
 @dataclass(frozen=True)
 class Layout:
     """Names of the components, of those that have a memory, or a clock of their own, of the pair
-    of servers and of the pair of balancers."""
+    of servers, of the pair of balancers and of the farm."""
 
     components: Sequence[str]
     memory: Sequence[str] = ()
     clock: Sequence[str] = ()
     servers: Sequence[str] = ()
     balancers: Sequence[str] = ()
+    farms: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ def _fault(dice: random.Random, number: int, at: float, name: str, layout: Layou
     kind = KINDS[name]
     component = dice.choice(_targets(kind, layout))
     role = dice.choice(_ROLES)
-    if kind.where in (LEASE, SITE):
+    if kind.where in (LEASE, SITE, PROCESSOR):
         role = "all"
     elif kind.acting:
         role = "acting"
@@ -158,6 +161,6 @@ def _targets(kind: Kind, layout: Layout) -> Sequence[str]:
         return ("",)
     special = {
         MEMORY: layout.memory, CLOCK: layout.clock, SERVER: layout.servers,
-        BALANCER: layout.balancers,
+        BALANCER: layout.balancers, PROCESSOR: layout.farms,
     }  # fmt: skip
     return special.get(kind.where, [*layout.components, *layout.balancers])

@@ -17,6 +17,7 @@ from tests.chaos.frontend import BALANCER, SERVERS, Frontend
 from tests.chaos.history import History
 from tests.chaos.judge import Acting, merge
 from tests.chaos.plan import Layout
+from tests.chaos.restarted import FARM, Processor
 from tests.support.api_server import ApiServer
 from tests.support.elector_pods import ELECTOR
 from tests.support.postgres import Postgres
@@ -35,6 +36,8 @@ _RATE = 60
 # Work that is open for longer is lost.
 SETTLE_SECONDS = 12.0
 _WORKFLOWS = ("--activities", "1", "--activity-seconds", "30ms")
+# What the farm has to do; not for every workflow, as it shares two processors with all the others.
+_JOBS = ("--job-type", FARM, "--job-seconds", "300ms")
 
 
 def components(actors: int, watchers: int, *, dsn: str, folder: Path) -> list[Component]:
@@ -50,11 +53,11 @@ def components(actors: int, watchers: int, *, dsn: str, folder: Path) -> list[Co
         Component(
             "minutely",
             "scheduler",
-            ("--schedule", "* * * * *", *clock, "--clock-anchor", anchor, *_WORKFLOWS),
+            ("--schedule", "* * * * *", *clock, "--clock-anchor", anchor, *_WORKFLOWS, *_JOBS),
         ),
     ]
     for number in range(watchers):
-        watch = ("--interval", "400ms", *_WORKFLOWS)
+        watch = ("--interval", "400ms", *_WORKFLOWS, *(() if number else _JOBS))
         if number % 2 == 0:
             name = f"news{number}"
             table = ("--content-dsn", dsn, "--table", f"dpe_{name}", "--table-id", str(number))
@@ -152,17 +155,19 @@ class Round:
         }
         if self.front is not None:
             self.pods[BALANCER] = list(self.front.balancers)
-        self.faults = Faults(api, self.place, self.pods, self.front)
+        letters = "abc" if self.front is not None else ""
+        self.farm = [Processor(letter, folder, self.place.url) for letter in letters]
+        self.faults = Faults(api, self.place, self.pods, self.front, self.farm)
         for name in self.pods:
             self.faults.make_lease(name, vouched=True)
         self.history = History(api, namespace)
         self.since = time.time()
         if self.front is not None:
-            for server in self.front.servers:
-                server.start()
+            for one in (*self.front.servers, *self.farm):
+                one.start()
         self.people = People(self.servers.dsn, self.parts, folder, seed) if watchers else None
         tended: list[Tended] = [pod for both in self.pods.values() for pod in both]
-        tended += self.front.servers if self.front is not None else []
+        tended += [*self.front.servers, *self.farm] if self.front is not None else []
         self.kubelet = Kubelet(tended, seed)
         self.client = self._client() if self.front is not None else None
 
@@ -183,6 +188,7 @@ class Round:
             [part.name for part in self.parts if part.clock],
             [SERVERS] if self.front is not None else [],
             [BALANCER] if self.front is not None else [],
+            [FARM] if self.front is not None else [],
         )
 
     def ready(self, seconds: float = 240.0) -> list[str]:
@@ -262,6 +268,8 @@ class Round:
         for both in self.pods.values():
             for pod in both:
                 pod.close()
+        for processor in self.farm:
+            processor.close()
         if self.client is not None:
             self.client.__exit__(None, None, None)
         if self.front is not None:

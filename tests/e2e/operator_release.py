@@ -59,7 +59,11 @@ class OperatorRelease:
 
     def set_value(self, key: str, value: object) -> None:
         """Change one value of the chart."""
-        self._values[key] = str(value)
+        self.set_values({key: value})
+
+    def set_values(self, values: Mapping[str, object]) -> None:
+        """Change values of the chart, all at once."""
+        self._values.update({key: str(value) for key, value in values.items()})
         self.install()
 
     def scale(self, replicas: int) -> None:

@@ -8,32 +8,48 @@ import pytest
 from tests.e2e.kubectl import Kubectl, Object, eventually
 from tests.e2e.operator_release import RELEASE, OperatorRelease
 from tests.e2e.site import Site
+from tests.e2e.workflow import Component, component, fresh
 
 pytestmark = pytest.mark.e2e
 
 NEXT_TAG = "next-release"
+# Of what a new release brings: its own, and what it puts into the pods of a site.
+IMAGES = ("operator", "balancer", "elector")
+
+
+@pytest.fixture
+def worker(shared_site: Site) -> Iterator[Component]:
+    """A Standby worker that does not work for anybody else: its pods hold the elector's image."""
+    kind, name = "WorkflowWorker", fresh("standing")
+    shared_site.kube.apply(component(kind, name, shared_site, mode="Standby"))
+    made = Component(shared_site.kube, kind, name)
+    made.wait_ready()
+    yield made
+    shared_site.kube.delete(kind, name)
+    eventually(lambda: not made.pods(), timeout=120, what="its pods are gone")
 
 
 @pytest.fixture
 def restored(operator: OperatorRelease, shared_site: Site) -> Iterator[None]:
     """The release as it was, and a site on its images."""
-    tag = operator.value("image.balancer.tag")
+    tags = {key: operator.value(key) for key in (f"image.{name}.tag" for name in IMAGES)}
     yield
-    operator.set_value("image.balancer.tag", tag)
+    operator.set_values(tags)
     approve(shared_site)
 
 
 @pytest.fixture
-def next_balancer_image(cluster: Kubectl, images: dict[str, str]) -> str:
-    """The balancer's image under another tag, in every node: what a new release brings."""
-    name = images["dpe-balancer"]
-    other = f"{name.rpartition(':')[0]}:{NEXT_TAG}"
+def next_images(cluster: Kubectl, images: dict[str, str]) -> dict[str, object]:
+    """Images under another tag, in every node, as what a new release brings: the chart's values."""
     for node in cluster.list("nodes"):
         command = ["docker", "exec", node["metadata"]["name"], "ctr", "-n", "k8s.io", "images"]
-        subprocess.run(
-            [*command, "tag", "--force", name, other], check=True, capture_output=True, timeout=60
-        )
-    return NEXT_TAG
+        for image in (images[f"dpe-{name}"] for name in IMAGES):
+            other = f"{image.rpartition(':')[0]}:{NEXT_TAG}"
+            subprocess.run(
+                [*command, "tag", "--force", image, other],
+                check=True, capture_output=True, timeout=60,
+            )  # fmt: skip
+    return {f"image.{name}.tag": NEXT_TAG for name in IMAGES}
 
 
 def test_helm_test_passes(operator: OperatorRelease) -> None:
@@ -44,39 +60,36 @@ def test_upgrade_rollback_and_approval(
     cluster: Kubectl,
     operator: OperatorRelease,
     shared_site: Site,
-    next_balancer_image: str,
+    next_images: dict[str, object],
     restored: None,
+    worker: Component,
 ) -> None:
-    pods, restarts = shared_site.pod_uids(), restart_counts(shared_site)
-    crds = crd_versions(cluster)
-    operator.set_value("image.balancer.tag", next_balancer_image)
+    pods, restarts = all_pods(shared_site), restart_counts(shared_site)
+    crds, holder = crd_versions(cluster), worker.holder()
+    operator.set_values(next_images)
 
-    balancer = f"{shared_site.name}-balancer"
-    eventually(
-        lambda: outdated(shared_site) == [balancer], timeout=60, what="the balancer is outdated"
-    )
+    old = [[f"{shared_site.name}-balancer"], [worker.full_name]]
+    wait_outdated(shared_site, worker, old)
     operator.helm("rollback", RELEASE, "--wait", "--timeout", "120s")
-    eventually(lambda: outdated(shared_site) == [], timeout=60, what="nothing is outdated")
+    wait_outdated(shared_site, worker, [[], []])
     assert crd_versions(cluster) == crds, "a rollback leaves the CRDs alone"
     operator.install()
-    eventually(
-        lambda: outdated(shared_site) == [balancer], timeout=60, what="the balancer is outdated"
-    )
-    assert shared_site.pod_uids() == pods, "no pod of the site was replaced"
+    wait_outdated(shared_site, worker, old)
+    operator.settle()
+    assert set(images_of(operator.kube, "operator")) == {NEXT_TAG}, "the operator itself is new"
+    assert all_pods(shared_site) == pods, "no pod of the site was replaced"
     assert restart_counts(shared_site) == restarts, "and none restarted"
+    assert worker.holder() == holder, "and the same worker acts"
 
     with shared_site.load(seconds=400) as load:
         approve(shared_site)
         load.stop(after=2)
         seen = load.summary()
     assert seen["failedAfterRetries"] == 0, load.story()
-    images = {
-        container["image"].rpartition(":")[2]
-        for pod in shared_site.kube.list("pod", {"app.kubernetes.io/component": "balancer"})
-        if "deletionTimestamp" not in pod["metadata"]  # the last one replaced may still drain
-        for container in pod["spec"]["containers"]
-    }
-    assert images == {next_balancer_image}
+    assert set(images_of(shared_site.kube, "balancer")) == {NEXT_TAG}
+    approve_worker(shared_site, worker)
+    tags = images_of(shared_site.kube, "worker", instance=worker.name)
+    assert tags.count(NEXT_TAG) == len(worker.pods()) == 2, "the elector's, beside the worker's own"
 
 
 def test_uninstall_leaves_sites_and_kinds(
@@ -116,9 +129,48 @@ def rolled_out(site: Site, deployment: str) -> bool:
     )
 
 
+def approve_worker(site: Site, worker: Component) -> None:
+    """Let it take over what the new operator makes, and wait until it has."""
+    site.kube.annotate(worker.kind, worker.name, approve_upgrade="true")
+    eventually(lambda: old_parts(worker) == [], timeout=60, what="the worker is not outdated")
+    eventually(lambda: rolled_out(site, worker.full_name), timeout=240, what="workers are new")
+    worker.wait_ready()
+
+
 def outdated(site: Site) -> list[str]:
     status: Object = site.kube.get("dpeserver", site.name).get("status", {})
     return list(status.get("outdated", []))
+
+
+def old_parts(worker: Component) -> list[str]:
+    return list(worker.get().get("status", {}).get("outdated", []))
+
+
+def wait_outdated(site: Site, worker: Component, wanted: list[list[str]]) -> None:
+    """Wait until the servers' and the worker's status name these as outdated."""
+    eventually(
+        lambda: [outdated(site), old_parts(worker)] == wanted,
+        timeout=60,
+        what=f"{wanted} are outdated",
+        describe=lambda: str([outdated(site), old_parts(worker)]),
+    )
+
+
+def images_of(kube: Kubectl, part: str, *, instance: str = "") -> list[str]:
+    """Tags of the images in the pods of a part; the last one replaced may still drain."""
+    labels = {"app.kubernetes.io/component": part}
+    return [
+        container["image"].rpartition(":")[2]
+        for pod in kube.list("pod", labels)
+        if "deletionTimestamp" not in pod["metadata"]
+        and pod["metadata"]["name"].startswith(instance)
+        for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+    ]
+
+
+def all_pods(site: Site) -> dict[str, str]:
+    """Name to UID of all pods of the site's namespace."""
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in site.kube.list("pod")}
 
 
 def restart_counts(site: Site) -> dict[str, int]:
@@ -126,7 +178,7 @@ def restart_counts(site: Site) -> dict[str, int]:
         pod["metadata"]["name"]: sum(
             status["restartCount"] for status in pod["status"].get("containerStatuses", [])
         )
-        for pod in site.kube.list("pod", {"app.kubernetes.io/part-of": site.name})
+        for pod in site.kube.list("pod")
     }
 
 

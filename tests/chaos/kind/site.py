@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psycopg
-from dpe_bench.single_manifests import database_port
+from dpe_bench.baselines import database_port
 from dpe_bench.single_subjects import remove_volumes
 from tests.chaos.frontend import BALANCER, SERVERS
 from tests.chaos.kind.plan import Layout

@@ -3,7 +3,9 @@
 
 from tests.chaos.plan import KINDS, Layout, Plan, draw
 
-LAYOUT = Layout(["a", "b", "c"], memory=["b"], clock=["c"], servers=["s"], balancers=["h"])
+LAYOUT = Layout(
+    ["a", "b", "c"], memory=["b"], clock=["c"], servers=["s"], balancers=["h"], farms=["f"]
+)
 # of 10,000 faults in a long run, each kind is to be seen so often
 OFTEN = 200
 
@@ -35,10 +37,17 @@ def test_a_fault_strikes_only_what_has_what_it_takes() -> None:
     assert {one.component for one in found if one.kind == "API server away"} == {""}
     assert {one.component for one in found if one.kind == "server frozen"} == {"s"}
     assert {one.component for one in found if one.kind == "HAProxy killed"} == {"h"}
+    assert {one.component for one in found if one.kind == "processor killed"} == {"f"}
     assert {one.component for one in found if one.kind == "guard killed"} == {"a", "b", "c", "h"}
     assert {one.role for one in found if one.kind == "pod frozen"} == {"acting", "other"}
     nothing = draw("7", seconds=1_000, rate=2.2, layout=Layout(["a"]))
-    without = {"memory volume hung", "clock jumped", "server killed", "agent frozen"}
+    without = {
+        "memory volume hung",
+        "clock jumped",
+        "server killed",
+        "agent frozen",
+        "processor frozen",
+    }
     assert not without & set(nothing.by_kind())
 
 
