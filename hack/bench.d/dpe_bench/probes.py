@@ -27,6 +27,9 @@ ROOT = Path(__file__).resolve().parents[3]
 _POD = "probe"
 # Seconds, of which it needs 3 or so.
 _POD_STARTS_WITHIN = 90
+# The port of a lost node answers nobody any more, which 4 s show; its clients then need 20 s to
+# give up what they have begun, and the run would have to wait for them.
+_LOST_NODE_SECONDS = 4
 # Slow by themselves: the first lets one wait for a second, the second takes a second to read.
 _SLOW = ("--slow-path=/ping?seconds=1", "--slow-path=/ping?bytes=262144")
 _BASE = "/DpeWebApplication"
@@ -200,7 +203,11 @@ class Clients:
         self._pod.end()
 
     def summaries(self) -> dict[str, Object]:
-        """What each saw by entry; waits for the pod's end, and ends the others with it."""
+        """What each saw by entry, asked for right after the fault; waits for the pod's end, and
+        ends the others with it, that of a lost node before."""
+        if "lost-node" in self._outside:
+            time.sleep(_LOST_NODE_SECONDS)
+            self._outside["lost-node"].end()
         found = {"cluster": self._pod.summary()}
         for probe in self._outside.values():
             probe.end()
