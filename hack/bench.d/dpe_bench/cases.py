@@ -22,9 +22,9 @@ class Scenario:
     """A fault, and how many seconds clients are watched after it: `others_seconds` with baselines.
 
     `tail`: clients are ended so many seconds after what was done is over; 0: they are not.
-    `level`: pod, node or api; it says how many runs are the plan. `needs`: what a subject must have
-    for it. `about`: what is hit: servers, singletons or farms. Of the last two it is how long a run
-    waits at most for somebody else to go on.
+    `level`: pod, node or api; it says how many runs are the plan, unless `runs` does. `needs`: what
+    a subject must have for it. `about`: what is hit: servers, singletons or farms. Of the last two
+    it is how long a run waits at most for somebody else to go on.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Scenario:
     needs: str = ""
     about: str = "servers"
     tail: int = 0
+    runs: int = 0
 
     @property
     def loses_node(self) -> bool:
@@ -75,7 +76,7 @@ SCENARIOS = {
             "standby-balancer-delete",
             "the standby balancer's pod is deleted; no client uses it, so a gap is what the making"
             " of a pod costs on this machine",
-            "pod", 8, 8, "switch",
+            "pod", 8, 8, "switch", runs=10,
         ),
         Scenario("balancer-kill", "the routed HAProxy is killed", "pod", 8, 40, "balancer"),
         Scenario("planned-switch", "the other server is made active", "pod", 8, 14, "switch"),
@@ -221,7 +222,7 @@ def plan(
                 continue
             if scenario.needs and scenario.needs not in subject.has:
                 continue
-            planned = (RUNS if subject.ours else OTHERS_RUNS)[scenario.level]
+            planned = scenario.runs or (RUNS if subject.ours else OTHERS_RUNS)[scenario.level]
             found.append(Item(scenario, subject, planned if runs is None else runs))
     return found
 
