@@ -48,6 +48,15 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class Decided:
+    """A balancer said at `at` that `member` is the active one now (seconds since 1970); that may be
+    one that ended before it could write it down, after the next one had heard of it."""
+
+    at: float
+    member: str
+
+
+@dataclass(frozen=True)
 class Move:
     """In the balancer `pod` requests went from `source` to `target`, which was never recorded.
 
@@ -83,12 +92,14 @@ class Said:
     recorded: list[Recorded] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     drains: list[Drain] = field(default_factory=list)
+    decided: list[Decided] = field(default_factory=list)
 
     def add(self, other: Said) -> None:
         """Add what another log says."""
         self.recorded += other.recorded
         self.moves += other.moves
         self.drains += other.drains
+        self.decided += other.decided
 
 
 def said(pod: str, log: Iterable[str]) -> Said:
@@ -181,6 +192,7 @@ class _Reader:
             self.down.clear()
         elif counted := _COUNTED.search(line):
             self.noticed.add(counted[2])
+            self.found.decided.append(Decided(self.now, counted[1]))
 
     def _end(self) -> None:
         """What this agent knows is not written down any more."""

@@ -127,8 +127,13 @@ def _switches(words: Said) -> Iterator[tuple[str, float, float]]:
         switches.setdefault((one.count, one.member), []).append(one)
     for (_, member), told in switches.items():
         at = min(one.at for one in told)
-        begin = min((one.begin for one in told if one.begin is not None), default=None)
-        yield member, at - _RECORD_SECONDS if begin is None else begin, at
+        begins = [one.begin for one in told if one.begin is not None]
+        decided = [
+            one.at
+            for one in words.decided
+            if one.member == member and at - _RECORD_SECONDS <= one.at <= at
+        ]
+        yield member, min([*begins, *decided]) if begins else at - _RECORD_SECONDS, at
 
 
 def _reasons(words: Said, struck: Sequence[Struck], *, offset: float) -> list[_Reason]:

@@ -14,6 +14,9 @@ from dpe_operator.planning.rollout import State
 # The holder renews twice a second. Much longer than the Lease lasts, because the clocks of nodes
 # differ, and a wrong "nobody holds it" would be worse than a late one.
 SILENCE: Final = timedelta(seconds=60)
+# A holder that was silent and is heard again wakes nobody: renewals are no events. So long after an
+# outage of the API server a status may still say that nobody holds it.
+LISTEN_SECONDS: Final = 10.0
 _STATES: Final[dict[str, State]] = {"UP": "Up", "DOWN": "Down"}
 
 

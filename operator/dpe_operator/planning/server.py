@@ -18,6 +18,7 @@ from dpe_operator.planning.pair_findings import (
     state_pair_findings,
 )
 from dpe_operator.planning.plan import Change, Deletion, Notice, Plan, Situation
+from dpe_operator.planning.record import LISTEN_SECONDS
 from dpe_operator.planning.server_draft import ServerDraft, draft_server
 from dpe_operator.planning.server_status import (
     pair_fields,
@@ -134,16 +135,21 @@ def _requeue(situation: Situation, draft: ServerDraft, found: Sorted) -> float |
         return RETRY_SECONDS
     if not has_balancer(draft.spec):
         return None
-    calm = calm_in(draft, situation.now)
-    if draft.record.silent_in is None:
-        return calm
+    moments = (calm_in(draft, situation.now), _listen_again(situation, draft))
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _listen_again(situation: Situation, draft: ServerDraft) -> float | None:
+    """Return after how many seconds the balancers' record may have changed without an event."""
+    record = draft.record
+    if record.silent_in is None:
+        return None if record.routed is None else LISTEN_SECONDS
     # Balancers that are gone fall silent without an event; what they said last must not stand.
     ref = Ref("Deployment", situation.namespace, balancer_name(situation.name))
     pods = situation.observed.pods(constants.COMPONENT_BALANCER)
     if workload_state(own_object(situation, ref), pods).rolled_out:
-        return calm
-    silent = draft.record.silent_in + SILENCE_MARGIN_SECONDS
-    return silent if calm is None else min(calm, silent)
+        return None
+    return record.silent_in + SILENCE_MARGIN_SECONDS
 
 
 def _refused(situation: Situation, draft: ServerDraft) -> list[Deletion]:

@@ -17,6 +17,7 @@ from dpe_operator.planning.holding import TAKE_OVER, Holding, read_holding
 from dpe_operator.planning.objects import Obj, Ref, dig
 from dpe_operator.planning.ownership import own_object
 from dpe_operator.planning.plan import Notice, Situation
+from dpe_operator.planning.record import LISTEN_SECONDS
 from dpe_operator.planning.summary import Part
 from dpe_operator.planning.workflow_draft import WorkflowDraft
 from dpe_operator.planning.workflow_problems import deployment_names
@@ -327,5 +328,5 @@ def requeue_after(seen: Look) -> float | None:
         return None if seen.rolled_out else holding.silent_in + MARGIN_SECONDS
     idle = holding.idle_for(seen.situation.now)
     if idle is None or idle > TAKE_OVER:
-        return None
+        return None if holding.pod is None else LISTEN_SECONDS
     return (TAKE_OVER - idle).total_seconds() + MARGIN_SECONDS

@@ -54,6 +54,12 @@ def test_a_switch_that_is_recorded_is_no_move_of_that_kind() -> None:
     assert (one.member, one.count, one.at - one.begin) == ("a", 1, 3.0), "from HAProxy's word on"
 
 
+def test_what_a_balancer_decided_is_known_though_it_never_wrote_it_down() -> None:
+    found = read(at(12, "active member: a, before: b (Terminating)"), ENDS[3])
+    ((when, member),) = [(one.at, one.member) for one in found.decided]
+    assert (member, found.drains[0].begin - when, found.recorded) == ("a", 1.0, [])
+
+
 def test_a_move_is_taken_back_only_if_the_stand_in_was_down_by_haproxys_word() -> None:
     assert moves(ALONE, WENT, A_DOWN, BACK) == [("b", "a", TAKEN_BACK)]
     assert moves(ALONE, WENT, BACK) == []

@@ -9,7 +9,17 @@ import pytest
 from tests.chaos.faults import Struck
 from tests.chaos.frontend import BALANCER
 from tests.chaos.judge import Verdict
-from tests.chaos.moves import ASLEEP, REPLACED, STARTED, TAKEN_BACK, Drain, Move, Recorded, Said
+from tests.chaos.moves import (
+    ASLEEP,
+    REPLACED,
+    STARTED,
+    TAKEN_BACK,
+    Decided,
+    Drain,
+    Move,
+    Recorded,
+    Said,
+)
 from tests.chaos.plan import Fault
 from tests.chaos.switches import judge_switches
 
@@ -42,6 +52,24 @@ def test_a_change_of_the_server_is_recorded_or_a_violation() -> None:
     assert "old-member: 2" in switches(there, back, again).violations[0], "one record, one change"
     assert "old-member" in switches(Change(150, "a", "b")).violations[0], "long after the record"
     assert "old-member" in switches(Change(99, "a", "b")).violations[0], "before HAProxy's word"
+
+
+def test_a_switch_that_one_balancer_decided_and_another_recorded_begins_with_the_first() -> None:
+    """Both ended on one drained node: the server said so, the balancer could not write any more."""
+    recorded = [Recorded(0.0, "a", 0), Recorded(125.0, "b", 1, 125.0), Recorded(125.2, "b", 1)]
+    there = Change(123.3, "a", "b")
+
+    def judged(*decided: Decided) -> list[str]:
+        verdict = Verdict()
+        words = Said([*recorded], decided=[*decided])
+        judge_switches([there], words, (), verdict, offset=0.0)
+        return verdict.violations
+
+    assert judged(Decided(123.2, "b")) == []
+    assert "old-member: 1" in judged()[0]
+    assert "old-member: 1" in judged(Decided(123.2, "a"))[0]
+    assert "old-member: 1" in judged(Decided(110.0, "b"))[0], "that was another time"
+    assert "old-member: 1" in judged(Decided(124.5, "b"))[0], "before anybody had decided"
 
 
 def moved(how: str) -> Move:

@@ -101,5 +101,17 @@ def test_the_last_words_of_balancers_that_are_gone_do_not_stand_for_ever(world: 
     assert world.get(KIND, "radio")["status"]["routedBalancer"] == "radio-balancer-0"
     assert plan.requeue_after == 41.0
     world.now += timedelta(seconds=41)
-    assert world.settle(KIND, "radio").requeue_after is None
+    assert world.settle(KIND, "radio").requeue_after == 10.0
     assert state(world, "BalancerReady")[:2] == ("False", "NotRouted")
+
+
+def test_a_balancer_that_is_heard_again_after_an_outage_is_noticed(world: World) -> None:
+    """Nothing but the time of its Lease changes when the API server is back."""
+    world.now += timedelta(seconds=70)
+    plan = world.settle(KIND, "radio")
+    assert state(world, "BalancerReady")[:2] == ("False", "NotRouted")
+    assert plan.requeue_after == 10.0
+    world.now += timedelta(seconds=10)
+    world.record("radio", a="UP", b="UP")
+    assert world.settle(KIND, "radio").requeue_after is None
+    assert state(world, "BalancerReady")[0] == "True"

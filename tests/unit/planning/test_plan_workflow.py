@@ -236,6 +236,17 @@ def test_a_silent_holder_is_none() -> None:
     )
 
 
+def test_a_silent_holder_that_is_heard_again_is_noticed() -> None:
+    """Nothing but the time of its Lease changes when the API server is back."""
+    world = WorkflowWorld(standby(WORKER))
+    world.well()
+    world.hold(world.child("-0"), epoch=1, ago=61)
+    assert world.work().requeue_after == 10.0
+    world.hold(world.child("-0"), epoch=1, ago=1)
+    assert world.work().requeue_after is None
+    assert world.said("HolderActive")[0] == "True"
+
+
 @pytest.mark.parametrize("ago", [-30, 0, 30, 59])
 def test_clocks_of_nodes_may_differ(ago: float) -> None:
     world = WorkflowWorld(standby(WORKER))
