@@ -73,3 +73,5 @@ def test_api_server_away(quiet: Component, nodes: Nodes, seconds: int) -> None:
     print(f"API server away for {seconds} s: nobody acted for {started[0] - killed:.1f} s, "
           f"one started {started[0] - back:.1f} s after it was back")  # fmt: skip
     assert quiet.epoch() == epoch + 1
+    # nobody tells the operator that balancers are heard again: it has to look by itself
+    quiet.kube.wait_ready("dpe", "quiet", timeout=90)
