@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,26 +14,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.support.bench_parts import bench_on_the_path, part  # noqa: F401
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.simulated_site import Site
 from tests.support.simulator import Simulated, eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
-
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def bench_on_the_path() -> Iterator[None]:
-    """The bench lies beside the code, not in it."""
-    sys.path.insert(0, str(ROOT / "hack/bench.d"))
-    yield
-    sys.path.remove(str(ROOT / "hack/bench.d"))
-
-
-def part(name: str) -> Any:
-    return importlib.import_module(f"dpe_bench.{name}")
 
 
 @pytest.fixture(scope="module")

@@ -3,39 +3,24 @@
 
 from __future__ import annotations
 
-import importlib
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.bench_parts import bench_on_the_path, part  # noqa: F401
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.simulator import BASE, FailoverAddress, Simulated
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def bench_on_the_path() -> Iterator[None]:
-    """The bench lies beside the code, not in it."""
-    sys.path.insert(0, str(ROOT / "hack/bench.d"))
-    yield
-    sys.path.remove(str(ROOT / "hack/bench.d"))
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     with running_postgres() as cluster:
         yield cluster
-
-
-def part(name: str) -> Any:
-    return importlib.import_module(f"dpe_bench.{name}")
 
 
 def work_of(dsn: str, port: int, folder: Path, *, seconds: float) -> Any:

@@ -10,7 +10,8 @@ from tests.e2e.kubectl import Object
 from tests.e2e.site_manifests import in_cluster_pair
 
 SITE = "radio"
-_STATUS = "/DpeWebApplication/status"
+BASE = "/DpeWebApplication"
+_STATUS = f"{BASE}/status"
 # Check timings are HAProxy's own (every 2 s, 3 failed ones); the timeouts are those of the
 # configuration that Debian ships. `backup` makes it one active server, as with ours.
 _HAPROXY = f"""global

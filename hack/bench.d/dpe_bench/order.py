@@ -30,12 +30,16 @@ def rounds(left: Iterable[tuple[Item, int]], size: int = _RUNS_IN_A_ROUND) -> It
     """
     counts = list(left)
     while counts:
-        subjects = dict.fromkeys((item.subject.name, item.scenario.about) for item, _ in counts)
-        for subject in subjects:
-            own = [one for one in counts if (one[0].subject.name, one[0].scenario.about) == subject]
+        for subject in dict.fromkeys(_made_for(item) for item, _ in counts):
+            own = [one for one in counts if _made_for(one[0]) == subject]
             for turn in range(size):
                 yield from (item for item, runs in own if runs > turn)
         counts = [(item, runs - size) for item, runs in counts if runs > size]
+
+
+def _made_for(item: Item) -> tuple[str, str]:
+    """Runs for which this is the same use the same subject, as long as no other comes between."""
+    return item.subject.name, item.scenario.about
 
 
 def seconds_left(left: Iterable[tuple[Item, int]], runs: Iterable[Run]) -> float:
@@ -82,5 +86,5 @@ def _latest(
 
 def _changes(left: Iterable[tuple[Item, int]]) -> int:
     """How often a subject is made: at the beginning, and where the next run needs another."""
-    needed = [(item.subject.name, item.scenario.about) for item in rounds(left)]
+    needed = [_made_for(item) for item in rounds(left)]
     return bool(needed) + sum(one != other for one, other in pairwise(needed))

@@ -18,7 +18,7 @@ from tests.e2e.kubectl import Kubectl, Object, eventually
 from tests.e2e.load import placed
 from tests.e2e.site_manifests import restricted_pod
 
-from dpe_bench.baselines import SITE
+from dpe_bench.baselines import BASE, SITE
 from dpe_bench.cases import UNDISTURBED_SECONDS
 from dpe_bench.subjects import Subject
 from dpe_operator.prober.retry import PREFIX
@@ -32,7 +32,6 @@ _POD_STARTS_WITHIN = 90
 _LOST_NODE_SECONDS = 4
 # Slow by themselves: the first lets one wait for a second, the second takes a second to read.
 _SLOW = ("--slow-path=/ping?seconds=1", "--slow-path=/ping?bytes=262144")
-_BASE = "/DpeWebApplication"
 # Every client of every subject waits so long for an answer. The published profile has 5 s, for real
 # requests that take long; a kept connection to a machine that is lost would be stuck for as long,
 # and that would be measured instead of the fail-over.
@@ -53,7 +52,7 @@ class PodProbe:
         self._kube = subject.kube
         self._seconds = seconds
         self._over_at = 0.0
-        url = f"https://{SITE}-balancer.{subject.kube.namespace}.svc{_BASE}"
+        url = f"https://{SITE}-balancer.{subject.kube.namespace}.svc{BASE}"
         arguments = _arguments(url, seconds=seconds, rate=200, fresh=50)
         command = ["dpe-operator", *arguments, "--ca=/etc/dpe-ca/ca.crt", "--json=-"]
         self._manifest = restricted_pod(

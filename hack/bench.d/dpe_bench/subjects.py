@@ -16,7 +16,7 @@ from tests.e2e.site import Site
 from tests.e2e.site_manifests import certificate_objects, dpe_cluster, namespace, postgres
 
 from dpe_bench import baselines, cases, machines
-from dpe_bench.baselines import SITE
+from dpe_bench.baselines import BASE, SITE
 from dpe_bench.ledger import Ledger
 
 LABEL = "dpe.dev/bench"
@@ -142,7 +142,7 @@ class Subject:
         """Of the servers, over the port that leads to them on a node."""
         service = self.kube.get("service", f"{SITE}-balancer")
         port = service["spec"]["ports"][0]["nodePort"]
-        return f"https://{node_address(self.cluster, node)}:{port}/DpeWebApplication"
+        return f"https://{node_address(self.cluster, node)}:{port}{BASE}"
 
     def replace(self, pod: Object, *, at_once: bool = False) -> None:
         """Give a pod that was hit a successor, without the growing pause before a restart.

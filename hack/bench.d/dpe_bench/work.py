@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -39,6 +40,7 @@ class Work:
         self._ledger = ledger
         self._records = folder / "work.jsonl"
         self._since = 0.0
+        self._running = ExitStack()
         target = (f"--url={url}", "--insecure")
         self._processor = Simulator("processor", *target, f"--type={_JOB_TYPE}", "--poll=1s")
         self._client = Simulator(
@@ -51,8 +53,10 @@ class Work:
     def __enter__(self) -> Work:
         self._records.unlink(missing_ok=True)
         self._since = time.time()
-        self._processor.__enter__()
-        self._client.__enter__()
+        with ExitStack() as stack:  # the one is ended where the other cannot be started
+            stack.enter_context(self._processor)
+            stack.enter_context(self._client)
+            self._running = stack.pop_all()
         return self
 
     def __exit__(
@@ -61,8 +65,7 @@ class Work:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._client.__exit__(kind, value, trace)
-        self._processor.__exit__(kind, value, trace)
+        self._running.__exit__(kind, value, trace)
 
     def counted(self) -> dict[str, Any]:
         """Wait until all workflows have ended; how many were accepted, and the checker's verdict.

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,8 @@ from tests.chaos.kind.plan import KINDS, Moment
 from tests.chaos.kind.pods import Tree
 from tests.chaos.kind.snapshot import Part, Snapshot
 from tests.chaos.plan import Fault
+from tests.support.bench_parts import bench_on_the_path  # noqa: F401
 
-ROOT = Path(__file__).resolve().parents[3]
 POD = {
     "metadata": {"name": "n1", "uid": "u1", "labels": {"c": "news"}, "namespace": "chaos"},
     "spec": {"nodeName": "w1"}, "status": {},
@@ -36,11 +35,9 @@ class Ground:
 
 
 @pytest.fixture
-def faults() -> Iterator[Any]:
+def faults() -> Any:
     """The module, which needs the bench's folder on the path."""
-    sys.path.insert(0, str(ROOT / "hack/bench.d"))
-    yield importlib.import_module("tests.chaos.kind.faults")
-    sys.path.remove(str(ROOT / "hack/bench.d"))
+    return importlib.import_module("tests.chaos.kind.faults")
 
 
 @pytest.fixture
