@@ -14,7 +14,7 @@ from dpe_bench.single_figures import verdict
 from dpe_simulator import checker
 
 # Few: they are there to be counted, and cost the measured machine as little as possible.
-_EVERY_SECONDS = 0.5
+_EVERY_SECONDS = 1.0
 _JOB_SECONDS = 0.1
 _JOB_TYPE = "audio"
 # A job that was given out while the answer got lost is free again 30 s after that.
@@ -25,7 +25,7 @@ _LAST_LOOK_SECONDS = 30
 
 
 class Work:
-    """A client that starts a workflow with a job twice a second, and a processor; both on this
+    """A client that starts a workflow with a job every second, and a processor; both on this
     machine, with the default retries. A context manager that leaves neither behind."""
 
     def __init__(self, ledger: Ledger, url: str, folder: Path, *, seconds: float) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psycopg
 from dpe_bench.baselines import database_port
+from dpe_bench.ledger import Ledger
 from dpe_bench.single_subjects import remove_volumes
+from dpe_bench.subjects import node_address
 from tests.chaos.frontend import BALANCER, SERVERS
 from tests.chaos.kind.plan import Layout
 from tests.chaos.kind.snapshot import Part
@@ -115,7 +117,7 @@ class BusySite:
             raise RuntimeError(
                 "the database is not on the control plane: a lost node would take it"
             )
-        self.dsn = self._dsn(plane)
+        self.dsn = Ledger(self.kube, node_address(self.cluster, plane)).dsn
         with connect(self.dsn, name="chaos") as session:
             content.create_changes(session)
             for table in _TABLES:
@@ -132,12 +134,6 @@ class BusySite:
         server["env"].append({"name": "DPE_JOB_LEASE", "value": "10s"})
         made["spec"]["processors"][0]["replicas"] = PROCESSORS
         return made
-
-    def _dsn(self, plane: str) -> str:
-        addresses = self.cluster.get("node", plane)["status"]["addresses"]
-        address = next(one["address"] for one in addresses if one["type"] == "InternalIP")
-        port = self.kube.get("service", "bench-postgres")["spec"]["ports"][0]["nodePort"]
-        return f"postgresql://dpe:e2e-only@{address}:{port}/dpecore"
 
     def _make_components(self) -> None:
         SharedVolumes(self.kube).make(*(f"{name}-table-watcher-memory" for name in _TABLES))

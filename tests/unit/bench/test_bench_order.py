@@ -3,14 +3,10 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import pytest
-
-
-def part(name: str) -> Any:
-    return importlib.import_module(f"dpe_bench.{name}")
+from tests.support.bench_parts import part
 
 
 def item(runs: int, scenario: str = "server-crash", subject: str = "dpe-operator") -> Any:

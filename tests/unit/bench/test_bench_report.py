@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -13,13 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.bench_parts import part
 
 ROOT = Path(__file__).resolve().parents[3]
 MEASUREMENTS = ROOT / "docs" / "measurements"
-
-
-def part(name: str) -> Any:
-    return importlib.import_module(f"dpe_bench.{name}")
 
 
 def seen(gap: float, **changes: Any) -> dict[str, Any]:

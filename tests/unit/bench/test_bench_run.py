@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-
-def part(name: str) -> Any:
-    return importlib.import_module(f"dpe_bench.{name}")
+from tests.support.bench_parts import part
 
 
 class Pair:

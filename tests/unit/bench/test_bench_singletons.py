@@ -3,22 +3,18 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.bench_parts import part
 
 from dpe_simulator.findings import LIMIT, TOPOLOGY, EntrySeen, Finding
 
 ROOT = Path(__file__).resolve().parents[3]
 WATCHER = "safe-table-watcher"
-
-
-def part(name: str) -> Any:
-    return importlib.import_module(f"dpe_bench.{name}")
 
 
 def act(
