@@ -75,14 +75,14 @@ def held_back(site: Site, choice: Choice, moment: Moment) -> frozenset[str]:
 
 def is_flapping(site: Site, choice: Choice, at: str) -> bool:
     """Whether more than the allowed number of unplanned switches lie within the period before
-    `at` (RFC 3339)."""
+    `at` (RFC 3339). One that lies ahead by a period or more was noted while a clock was wrong."""
     if len(choice.unplanned) <= site.flap_switches:
         return False
     now = seconds(at)
     if now is None:
         return False
     ages = [now - then for then in map(seconds, choice.unplanned) if then is not None]
-    return sum(age < site.flap_seconds for age in ages) > site.flap_switches
+    return sum(abs(age) < site.flap_seconds for age in ages) > site.flap_switches
 
 
 def seconds(at: str) -> float | None:

@@ -54,10 +54,10 @@ def pass_on_pair_findings(conditions: Conditions, server: dict[str, Any] | None)
 def calm_in(draft: ServerDraft, now: datetime) -> float | None:
     """Return after how many seconds the pair no longer counts as flapping; None: it does not."""
     limit = draft.spec.load_balancer.flap_limit
-    left = sorted(
-        limit.period.seconds - (now - at).total_seconds() for at in draft.record.unplanned
-    )
-    left = [seconds for seconds in left if seconds > 0]
+    period = limit.period.seconds
+    ages = [(now - at).total_seconds() for at in draft.record.unplanned]
+    # one that lies ahead by a period or more was noted while a clock was wrong
+    left = sorted(period - age for age in ages if abs(age) < period)
     return left[-limit.switches - 1] if len(left) > limit.switches else None
 
 

@@ -290,6 +290,14 @@ def test_flapping_is_more_than_the_limit_within_the_period() -> None:
     assert not is_flapping(NEVER, pair.choice, at(first - START.timestamp() + 601))
 
 
+def test_switches_of_a_clock_that_was_wrong_do_not_flap_for_ever() -> None:
+    choice = flapping().choice
+    first = seconds(choice.unplanned[0])
+    assert first is not None
+    assert is_flapping(NEVER, choice, at(first - START.timestamp() - 5)), "a little ahead"
+    assert not is_flapping(NEVER, choice, at(first - START.timestamp() - 3600)), "an hour ahead"
+
+
 def test_while_flapping_a_member_has_to_be_steady_first() -> None:
     pair = flapping()
     pair.go(1, b="DOWN")

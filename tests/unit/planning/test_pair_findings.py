@@ -42,6 +42,16 @@ def test_flapping_is_told_once_and_ends_by_itself() -> None:
     assert state(world, "Flapping")[0] == "False"
 
 
+def test_switches_of_a_clock_that_was_wrong_do_not_flap_for_ever() -> None:
+    world = serving_pair()
+    unplanned(world, -60, -59, -58, -57)
+    world.carry_out(KIND, "radio")
+    assert state(world, "Flapping")[0] == "False", "noted while a node's clock was an hour ahead"
+    unplanned(world, 3, 2, 1, -0.1)
+    world.carry_out(KIND, "radio")
+    assert state(world, "Flapping")[0] == "True", "a clock that is a little ahead"
+
+
 def test_the_limit_is_the_users() -> None:
     world = serving_pair()
     world.edit(KIND, "radio", loadBalancer={"flapLimit": {"switches": 1, "period": "1h"}})
