@@ -6,7 +6,7 @@ USAGE = 2
 # --once: the Lease could not be taken before the deadline, the command was not run
 # (EX_UNAVAILABLE of sysexits.h).
 NOT_TAKEN = 69
-# No renewal came in time, or with --once the Lease was lost: everything was killed (EX_TEMPFAIL).
+# --once: no renewal came in time, or the Lease was lost: everything was killed (EX_TEMPFAIL).
 PERMIT_ENDED = 75
 # As in a shell: the command cannot be started, or is not there.
 NOT_STARTED = 126

@@ -54,6 +54,8 @@ class Guard:
         self._starts = 0
         self._code = 0
         self._permit: Permit | None = None
+        # a permit has ended: nobody is listened to until nothing of what it killed is left
+        self._fenced = False
         self._backoff = Backoff(0.2, 10.0)
         self._kill_at = float("inf")
         self._elector = 0
@@ -67,7 +69,8 @@ class Guard:
         self._wake = os.pipe()
 
     def run(self) -> int:
-        """Guard until the container is stopped; does not return when the permit ends."""
+        """Guard until the container is stopped; under --once also until the permit ends, from which
+        it does not return."""
         self._catch_signals()
         try:
             return self._loop()
@@ -145,7 +148,7 @@ class Guard:
         return orders
 
     def _renew(self, permit: Permit) -> None:
-        if self._phase is not Phase.NONE and permit.epoch == self._epoch:
+        if self._phase is not Phase.NONE and permit.epoch == self._epoch and not self._fenced:
             self._permit = permit
 
     def _check_permit(self) -> None:
@@ -154,11 +157,14 @@ class Guard:
         why = why_ended(self._permit, clock.boot(), clock.wall_offset())
         if why is None:
             return
-        # First kill, then end: a thread of PID 1 that is stuck in a hung volume would keep the
-        # container, and the command in it, alive through _exit.
+        # The elector too: what it was told before a pause is old. First kill, then speak or end: a
+        # process that is stuck in a hung volume would keep the container alive through _exit.
         self._processes.kill_all(self._elector)
         self._log(f"killed the command: {why}")
-        os._exit(exits.PERMIT_ENDED)
+        if self._single is not None:
+            os._exit(exits.PERMIT_ENDED)
+        # The container stays (docs/adr/0017): once nothing is left a new elector stands by.
+        self._phase, self._permit, self._fenced = Phase.CLEARING, None, True
 
     def _obey(self, orders: list[Order]) -> None:
         for order in orders:
@@ -269,8 +275,10 @@ class Guard:
             self._stopping_since = now
             self._report()
         if self._phase is Phase.CLEARING and self._processes.kill_left(keep=self._elector):
+            if self._fenced:
+                self._log("nothing of it is left: standing by")
             self._phase = Phase.NONE
-            self._permit = None
+            self._permit, self._fenced = None, False
             self._kill_at = float("inf")
             self._cleared_at = now
             self._backoff.ended(now)
@@ -291,7 +299,7 @@ class Guard:
         now = clock.boot()
         if not self._elector:
             ending = self._stopping_since is not None and self._phase is Phase.NONE
-            if now >= self._elector_backoff.next_start and not ending:
+            if now >= self._elector_backoff.next_start and not ending and not self._fenced:
                 self._start_elector()
             return
         # counted by own rounds, so that a frozen guard does not blame the elector for its sleep
@@ -303,6 +311,9 @@ class Guard:
 
     def _start_elector(self) -> None:
         permit = self._permit if self._phase is not Phase.NONE else None
+        if permit is None:
+            # It knows of no command, and the Lease may have been made anew with lower epochs.
+            self._epoch = 0
         self._elector_backoff.started = clock.boot()
         ours, theirs = pipes()
         try:

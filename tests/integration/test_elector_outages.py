@@ -77,9 +77,8 @@ def api_away(tmp_path: Path, *, seconds: float, flags: tuple[str, ...], deadline
             pods = both(site, flags=flags)
             gone = boot()
             server.stop()
-            assert pods[0].wait(deadline + BUSY) == 75
+            pods[0].wait_fenced(deadline + BUSY)
             assert last_act(pods[0], epoch=1) < gone + deadline + SLACK, "beyond its permit"
-            pods[0].start()  # as kubelet does
             time.sleep(max(0.0, gone + seconds - boot()))
             assert all(len(pod.acts("start")) == (pod is pods[0]) for pod in pods), "nobody acts"
             back = boot()
@@ -116,7 +115,7 @@ def test_who_stands_by_outlives_a_network_that_swallows_everything(site: Site) -
     elector = second.elector
     for proxy in site.proxies.values():
         proxy.cut()
-    assert first.wait(BUSY) == 75
+    first.wait_fenced(BUSY)
     time.sleep(SILENCE_SECONDS + 4)
     assert second.elector == elector, second.log.read_text()
     assert "the elector was silent" not in second.log.read_text()
@@ -153,11 +152,10 @@ def test_a_token_that_stays_refused_ends_the_command_before_the_other_starts(
     first, second = both(site, a=token)
     spoiled = boot()
     token.write_text("spoiled")
-    assert first.wait(BUSY) == 75
+    first.wait_fenced(BUSY)
     started = start_of(second, epoch=2)
     assert last_act(first, epoch=1) < min(started, spoiled + DEADLINE + SLACK)
-    # started again with the same bad token it takes nothing; with a good one it stands by
-    first.start()
+    # with the same bad token it takes nothing; with a good one it stands by
     until(lambda: first.log.read_text().count("401") > 1)
     assert first.role()["role"] != "holder"
     token.write_text(site.server.token)
@@ -196,14 +194,13 @@ def test_a_deleted_service_account_stops_both_and_new_pods_go_on(
     deleted = boot()
     assert site.server.request("DELETE", f"{path}/watcher")[0] == 200
     new_token = site.server.service_account_token(site.namespace, "watcher")  # makes it again
-    assert first.wait(BUSY) == 75
+    first.wait_fenced(BUSY)
     assert (
         last_act(first, epoch=1) < deleted + DEADLINE + SLACK + 10.0
     )  # tokens are cached for 10 s
     time.sleep(DURATION + 1)
     assert second.acts() == [], "its token is refused as well"
-    token.write_text(new_token)  # as in a new pod
-    first.start()
+    token.write_text(new_token)  # as in new pods
     winner = until(lambda: next((pod for pod in (first, second) if pod.acting), None))
     assert start_of(winner, epoch=2) > last_act(first, epoch=1)
     assert site.overlap() <= 0
@@ -246,12 +243,11 @@ def test_a_clock_that_runs_ahead_is_taken_for_a_pause(site: Site, ahead: float) 
     first, clock, second, _ = clocked_pair(site)
     jumped = boot()
     set_clock(clock, ahead)
-    assert first.wait(BUSY) == 75
+    first.wait_fenced(BUSY)
     assert last_act(first, epoch=1) < jumped + SLACK
     assert "the machine was paused, or its clock was set" in first.log.read_text()
     assert start_of(second, epoch=2) > last_act(first, epoch=1)
     # it stands by with its new time, and that is no reason to stop again
-    first.start()
     until(lambda: first.role()["role"] == "standby")
     second.terminate()
     start_of(first, epoch=3)
@@ -278,7 +274,7 @@ def test_who_stands_by_takes_nothing_early_because_of_its_clock(site: Site, seco
     assert second.acts() == [], "the Lease is renewed, whatever a clock says of its age"
     cut = boot()
     site.proxies["a"].cut()
-    assert first.wait(BUSY) == 75
+    first.wait_fenced(BUSY)
     started = start_of(second, epoch=2)
     assert last_act(first, epoch=1) < started
     assert started - cut > DURATION - RETRY - 0.1, "it waited for the whole duration"

@@ -170,7 +170,7 @@ def test_the_memory_follows_the_holder_through_deaths_of_all_kinds(site: Site) -
     second.start()
     until(lambda: "memory:" in log(second) and second.role()["role"] == "standby")
     site.proxies["a"].cut()
-    assert first.wait() == 75
+    first.wait_fenced()
     assert met(second, 4)["lines"] == lines(site, 3)
     assert site.overlap() <= 0
     assert sorted(path.name for path in folder(site).glob("*")) == [
@@ -329,7 +329,7 @@ def test_a_start_that_is_ended_while_it_copies_ends_at_once(site: Site, ending: 
         # the volume does not answer any more, and then the network does not either
         os.kill(preparing(first), signal.SIGSTOP)
         site.proxies["a"].cut()
-        assert first.wait() == 75
+        first.wait_fenced()
     assert first.acts() == []
     until(lambda: second.acts("start"), seconds=60, why="the second pod has copied it all")
     epoch = second.acts("start")[-1].epoch

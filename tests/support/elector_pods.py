@@ -250,6 +250,16 @@ class Pod:
         assert self._process is not None
         return self._process.wait(seconds)
 
+    def wait_fenced(self, seconds: float = 15.0) -> None:
+        """Wait until what acted was killed, as no renewal came, and nothing of it is left. The
+        container stays."""
+        until(
+            lambda: "nothing of it is left" in self.log.read_text(),
+            seconds=seconds,
+            why=f"what acted in {self.name} is killed",
+        )
+        assert not self.ended
+
     @property
     def ended(self) -> bool:
         """Whether the container has ended."""

@@ -91,6 +91,7 @@ class Guard:
         self.gone = True
         self.frozen_until = 0.0
         self.permit: Permit | None = None
+        self.fenced = False
         self.phase = Phase.NONE
         self.epoch = 0
         self.starts = 0
@@ -105,13 +106,17 @@ class Guard:
         self.tick()
 
     def start_elector(self) -> None:
-        if not self.alive or (self.stopping and self.phase is Phase.NONE):
+        if not self.alive or self.fenced or self.elector is not None:
+            return
+        if self.stopping and self.phase is Phase.NONE:
             return
         theirs = _Wire()
         self.wire = _Wire()
         self.wire.other, theirs.other = theirs, self.wire
         self.wire.arrived = lambda: self.world.after(0.001, self.look)
         permit = self.permit if self.phase is not Phase.NONE else None
+        if permit is None:
+            self.epoch = 0
         self.order = 0
         self.elector = Elector(self, theirs, permit)
         self.report()
@@ -143,9 +148,7 @@ class Guard:
         for order in orders:
             self._renew(order.permit)
         if self.permit is not None and why_ended(self.permit, self.node.boot(), self.node.lead):
-            self.killing = True
-            self._killed()
-            self.world.after(self.node.dying, self.exit)
+            self._permit_ended()
             return
         self._open_spell()
         for order in orders:
@@ -159,8 +162,23 @@ class Guard:
         if orders:
             self.report()
 
+    def _permit_ended(self) -> None:
+        """Everything is killed, the elector too. The container stays, but for a single run."""
+        self._killed()
+        if self.node.once is not None:
+            self.killing = True
+            self.world.after(self.node.dying, self.exit)
+            return
+        self.phase, self.permit, self.fenced = Phase.CLEARING, None, True
+        if self.elector is not None:
+            self.elector.alive = False
+            self.elector = None
+        self._ends_after(self.node.dying)
+
     def _renew(self, permit: Permit | None) -> None:
-        if permit is not None and permit.epoch == self.epoch and self.phase is not Phase.NONE:
+        if self.fenced or self.phase is Phase.NONE:
+            return
+        if permit is not None and permit.epoch == self.epoch:
             self.permit = permit
 
     def _start(self, permit: Permit) -> None:
@@ -204,6 +222,9 @@ class Guard:
     def _clear(self) -> None:
         self.close_spell()
         self.phase, self.permit = Phase.NONE, None
+        if self.fenced:
+            self.fenced = False
+            self.world.after(0.2, self.exit if self.stopping else self.start_elector)
         if self.node.once is not None:
             self.stopping = True
             self.world.after(RELEASE_SECONDS, self.exit)
