@@ -205,6 +205,7 @@ class Run:
             places.in_state("staging", self._run),
             places.in_state("history", self._run),
         )
+        self._prune()  # a lower number has to make room before the copy needs it
         try:
             staged, gone = self._stage(rsync, roots, facts, decision)
             done = self._install(roots, facts, observer, decision, staged, before)
@@ -212,11 +213,14 @@ class Run:
             self._clean(lambda: remove_tree(places.in_state("staging")))
         done.deferred |= gone.deferred
         done.failed |= gone.failed
-        self._clean(
-            lambda: prune(history_folder(places.state), self._config.history_runs, self._run)
-        )
+        self._prune()
         self._count(decision, done)
         return done
+
+    def _prune(self) -> None:
+        """Delete what is beyond the limit of the history; only once it is decided to go on."""
+        folder, runs = history_folder(self._places.state), self._config.history_runs
+        self._clean(lambda: prune(folder, runs, self._run))
 
     def _clean(self, work: Callable[[], None]) -> None:
         """Remove what is of no use any more; that it cannot be is no reason to stop."""

@@ -82,6 +82,34 @@ def test_a_volume_that_fills_up_at_any_point_leaves_whole_files(tmp_path: Path, 
         assert tree(site.current) == tree(site.master)
 
 
+@needs_root
+def test_fewer_runs_in_the_history_make_room_on_a_full_volume(tmp_path: Path) -> None:
+    """As the message advises: the run that finds the lower number needs the room already."""
+    site = Site(tmp_path)
+    with mounted("tmpfs", site.volume, "tmpfs", 0, "size=2m"):
+        for version in (b"1", b"2", b"3"):
+            site.write(site.master, {"large": version * 500_000, "small": version})
+            assert site.run().status == 0
+        site.write(site.master, {"large": b"4" * 700_000})
+        assert site.run().reason == "Failed/RedundantFull"
+        assert len(os.listdir(site.state / "history")) == 2, "nothing goes that is to be kept"
+        assert site.run(history={"runs": 1}).reason == "Succeeded/Copied"
+        assert tree(site.current) == tree(site.master)
+        assert site.history() == {b"large": b"3" * 500_000}
+
+
+def test_a_refused_run_deletes_nothing_of_the_history(site: Site) -> None:
+    """What is to be restored may lie in it, also where a lower number has just been written."""
+    for version in "abc":
+        site.write(site.master, {"changed": version})
+        assert site.run().status == 0
+    for path in site.master.glob("folder-*/*"):
+        site.remove(path)
+    before = tree(site.state / "history")
+    assert site.run(history={"runs": 1}).reason == "Refused/TooManyDeletions"
+    assert tree(site.state / "history") == before
+
+
 # not allowed
 
 
