@@ -202,7 +202,21 @@ _TEMPLATES: Final = [
         "template-of-another-shape",
         "spec.processors.0.podTemplate",
         {"spec": {"containers": "dpe"}},
-        ".podTemplate.spec.containers is 'dpe': write a list there",
+        ".podTemplate.spec.containers is text: write a list there",
+        "spec.processors[audio]",
+    ),
+    _template(
+        "variables-of-a-pod-template-as-an-object",
+        "spec.processors.0.podTemplate",
+        {"spec": {"containers": [{"name": "dpe", "env": {"DB_PASSWORD": "Zq9Secret"}}]}},
+        ".podTemplate.spec.containers[dpe].env is an object: write a list there",
+        "spec.processors[audio]",
+    ),
+    _template(
+        "number-as-a-variable-of-a-pod-template",
+        "spec.processors.0.podTemplate",
+        {"spec": {"containers": [{"name": "dpe", "env": [{"name": "PIN", "value": 735551}]}]}},
+        ".podTemplate.spec.containers[dpe].env[PIN].value is a number: write text there, in quotes",
         "spec.processors[audio]",
     ),
     _template(

@@ -17,7 +17,7 @@ What cannot be accepted is told by ``pod_template_problems`` before anything is 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dpe_operator.api import constants
@@ -118,7 +118,17 @@ def _without_nulls(value: Any) -> Any:
 def _must_be(value: Any, kind: type, path: str) -> None:
     wanted = "a list" if kind is list else "an object"
     if not isinstance(value, kind):
-        raise PodTemplateError(f"{path} is {value!r}: write {wanted} there")
+        raise PodTemplateError(f"{path} is {_kind(value)}: write {wanted} there")
+
+
+def _kind(value: Any) -> str:
+    """Say what a value is, and not the value: it may hold a password, and all read conditions."""
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping):
+        return "an object"
+    kinds = {str: "text", bool: "a boolean", int: "a number", float: "a number"}
+    return kinds.get(type(value), "a list")
 
 
 def pod_template_problems(
@@ -185,6 +195,20 @@ def _container_problems(
                     f"{path}.env sets {reserved_env}, which the operator sets to the balancer's"
                     " address: leave it out, or choose another name in clients.serviceRootEnv"
                 )
+            yield from _variable_problems(entry.get("env") or (), f"{path}.env")
+
+
+def _variable_problems(variables: Sequence[Manifest], path: str) -> Iterator[str]:
+    """Find variables that Kubernetes would refuse with a message that holds what is in them."""
+    for index, variable in enumerate(variables):
+        name, value = variable["name"], variable.get("value")
+        if "=" in str(name):
+            yield (
+                f"{path}[{index}].name has an equals sign in it: write what stands behind it as"
+                " value"
+            )
+        elif not (value is None or isinstance(value, str) or _DELETE.items() <= variable.items()):
+            yield f"{path}[{name}].value is {_kind(value)}: write text there, in quotes"
 
 
 def _elector_problems(patch: Mapping[str, Any], container: str) -> Iterator[str]:

@@ -104,7 +104,7 @@ def problems(patch: dict[str, Any], *, container: str = "dpe", elector: bool = T
         ),
         ({"spec": {"shareProcessNamespace": True}}, "must be process 1"),
         (dpe(resources={"limits": {"cpu": "1"}}), "a slowed-down elector loses its Lease"),
-        (dpe(readinessProbe="often"), "is 'often': write an object"),
+        (dpe(readinessProbe="often"), "is text: write an object"),
     ],
 )
 def test_a_patch_that_takes_the_elector_away_is_refused(patch: dict[str, Any], said: str) -> None:

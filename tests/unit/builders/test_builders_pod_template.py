@@ -132,9 +132,12 @@ def test_the_operator_s_labels_stay_when_all_are_removed(patch: Manifest) -> Non
 @pytest.mark.parametrize(
     ("patch", "said"),
     [
-        ({"spec": "x"}, "podTemplate.spec is 'x': write an object"),
-        ({"spec": {"containers": {"name": "dpe"}}}, "podTemplate.spec.containers is"),
-        ({"spec": {"containers": ["dpe"]}}, "podTemplate.spec.containers[0] is 'dpe'"),
+        ({"spec": "x"}, "podTemplate.spec is text: write an object there"),
+        (
+            {"spec": {"containers": {"name": "dpe"}}},
+            "podTemplate.spec.containers is an object: write a list there",
+        ),
+        ({"spec": {"containers": ["dpe"]}}, "podTemplate.spec.containers[0] is text"),
         ({"spec": {"containers": [{"image": "x"}]}}, "podTemplate.spec.containers[0] has no name"),
         (
             {"spec": {"containers": [{"name": "dpe", "env": [{"value": "x"}]}]}},
@@ -142,9 +145,10 @@ def test_the_operator_s_labels_stay_when_all_are_removed(patch: Manifest) -> Non
         ),
         (
             {"spec": {"containers": [{"name": "dpe", "resources": 5}]}},
-            "podTemplate.spec.containers[dpe].resources is 5",
+            "podTemplate.spec.containers[dpe].resources is a number: write an object there",
         ),
-        ({"metadata": {"labels": ["a"]}}, "podTemplate.metadata.labels is ['a']"),
+        ({"spec": {"containers": [None]}}, "podTemplate.spec.containers[0] is null"),
+        ({"metadata": {"labels": ["a"]}}, "podTemplate.metadata.labels is a list"),
         ({"spec": {"$patch": "replace"}}, "podTemplate.spec.$patch is not known"),
         (
             {"spec": {"volumes": [{"name": "x", "$patch": "merge"}]}},
@@ -176,6 +180,40 @@ def test_bad_patches_are_refused_with_path_and_cure(patch: Manifest, said: str) 
 
 
 @pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"DB_PASSWORD": "Zq9Secret"}, " is an object: write a list there"),
+        ("DB_PASSWORD=Zq9Secret", " is text: write a list there"),
+        (["DB_PASSWORD=Zq9Secret"], "[0] is text: write an object there"),
+        ([["DB_PASSWORD", "Zq9Secret"]], "[0] is a list: write an object there"),
+        ([{"DB_PASSWORD": "Zq9Secret"}], "[0] has no name: write the name to merge by"),
+        (
+            [{"name": "DB_PASSWORD=Zq9Secret"}],
+            "[0].name has an equals sign in it: write what stands behind it as value",
+        ),
+        (
+            [{"name": "DB_PASSWORD", "value": 735551}],
+            "[DB_PASSWORD].value is a number: write text there, in quotes",
+        ),
+        (
+            [{"name": "DB_PASSWORD", "value": True}],
+            "[DB_PASSWORD].value is a boolean: write text there, in quotes",
+        ),
+        (
+            [{"name": "DB_PASSWORD", "value": {"Zq9Secret": 735551}}],
+            "[DB_PASSWORD].value is an object: write text there, in quotes",
+        ),
+    ],
+)
+@pytest.mark.parametrize("where", ["containers", "initContainers"])
+def test_what_a_variable_holds_is_in_no_problem(env: Any, said: str, where: str) -> None:
+    """Conditions and events are read by many; Kubernetes itself would quote the value there."""
+    [problem] = pod_template_problems({"spec": {where: [{"name": "dpe", "env": env}]}})
+    assert problem == f"podTemplate.spec.{where}[dpe].env{said}"
+    assert "Zq9Secret" not in problem and "735551" not in problem
+
+
+@pytest.mark.parametrize(
     ("spec", "said"),
     [
         ({"shareProcessNamespace": True}, "podTemplate.spec.shareProcessNamespace is true"),
@@ -202,6 +240,9 @@ def test_what_breaks_the_elector_is_refused_where_one_runs(spec: Manifest, said:
         {"spec": {"containers": [{"name": "dpe", "resources": {"limits": {"memory": "1Gi"}}}]}},
         {"spec": {"containers": [{"name": "log", "resources": {"limits": {"cpu": "1"}}}]}},
         {"metadata": {"labels": {"team": "x"}, "annotations": {"a": "b"}}},
+        {"spec": _container({"env": [{"name": "A", "value": "5"}, {"name": "B", "value": ""}]})},
+        {"spec": _container({"env": [{"name": "A", "value": None}, {"name": "B"}]})},
+        {"spec": _container({"env": [{"name": "A", "value": 5, "$patch": "delete"}]})},
     ],
 )
 def test_good_patches_pass(patch: Manifest | None) -> None:

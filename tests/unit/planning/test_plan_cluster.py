@@ -149,6 +149,25 @@ def test_pod_templates_are_checked_everywhere(world: World) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"DB_PASSWORD": "Zq9Secret"},
+        ["DB_PASSWORD=Zq9Secret"],
+        [{"name": "DB_PASSWORD=Zq9Secret"}],
+        [{"name": "DB_PASSWORD", "value": ["Zq9Secret"]}],
+    ],
+)
+def test_what_a_variable_holds_is_in_no_condition_and_no_event(world: World, env: object) -> None:
+    patch = {"spec": {"containers": [{"name": "dpe", "env": env}]}}
+    server = {**world.get(KIND, "radio")["spec"]["server"], "podTemplate": patch}
+    assert "spec.server.podTemplate.spec.containers[dpe].env" in refused(world, server=server)
+    world = World(world.get(KIND, "radio"))
+    plan = world.carry_out(KIND, "radio")
+    assert plan.notices
+    assert "Zq9Secret" not in str(plan.notices) + str(world.get(KIND, "radio")["status"])
+
+
 def test_a_farm_name_that_is_taken(world: World) -> None:
     world.put(
         {
