@@ -217,6 +217,14 @@ _REGISTRY: Final = [
         "in front one of up to 8 hexadecimal digits",
         {"spec.registry": _registry(type="REG_DWORD", value="0xffffffff")},
     ),
+    _row(
+        "par-registry-number-too-large-as-text",
+        {"spec.registry": _registry(type="REG_DWORD", value="4294967296")},
+        "spec.registry.keys[0].values[0].value",
+        "value Master is REG_DWORD and no such number: write one from 0 to 4294967295, or with 0x "
+        "in front one of up to 8 hexadecimal digits",
+        {"spec.registry": _registry(type="REG_DWORD", value="4294967295")},
+    ),
 ]
 
 PAR_FILES: Final[Resource] = {

@@ -58,8 +58,16 @@ SYNC: Final = (
     ),
 )
 
-_NUMBER: Final = "'^(0x[0-9a-fA-F]{1,8}|[0-9]{1,10})$'"
-_MAX_DWORD: Final = 2**32 - 1
+DWORD_PATTERN: Final = r"^(0x[0-9a-fA-F]{1,8}|[0-9]{1,10})$"
+MAX_DWORD: Final = 2**32 - 1
+DWORD_CURE: Final = (
+    "write one from 0 to 4294967295, or with 0x in front one of up to 8 hexadecimal digits"
+)
+_IS_DWORD: Final = (
+    f"(type(self.value) == int ? (self.value >= 0 && self.value <= {MAX_DWORD})"
+    f" : (self.value.matches('{DWORD_PATTERN}')"
+    f" && (self.value.startsWith('0x') || int(self.value) <= {MAX_DWORD})))"
+)
 REGISTRY_VALUE: Final = (
     Rule(
         "self.type != 'REG_MULTI_SZ' || (has(self.values) && !has(self.value))",
@@ -72,10 +80,8 @@ REGISTRY_VALUE: Final = (
         values=("self.name", "self.type"),
     ),
     Rule(
-        "self.type != 'REG_DWORD' || !has(self.value) || (type(self.value) == int"
-        f" ? (self.value >= 0 && self.value <= {_MAX_DWORD}) : self.value.matches({_NUMBER}))",
-        "value %s is REG_DWORD and no such number: write one from 0 to 4294967295, or with 0x in "
-        "front one of up to 8 hexadecimal digits",
+        f"self.type != 'REG_DWORD' || !has(self.value) || {_IS_DWORD}",
+        f"value %s is REG_DWORD and no such number: {DWORD_CURE}",
         values=("self.name",),
         field=".value",
     ),

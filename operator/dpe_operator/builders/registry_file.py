@@ -8,6 +8,7 @@ and LF, backslashes and quotes in texts escaped, everything that is no plain tex
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
@@ -16,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dpe_operator.api import constants
 from dpe_operator.api.addresses import par_registry_name
+from dpe_operator.api.par_rules import DWORD_PATTERN, MAX_DWORD
 from dpe_operator.api.par_store import Registry, RegistryValue
 from dpe_operator.api.pods import EnvVar
 from dpe_operator.builders.context import Manifest, Owner
@@ -62,6 +64,15 @@ def plain_text(value: RegistryValue) -> str:
     return "\n".join(value.values) if value.values else value.value or ""
 
 
+def is_dword(text: str) -> bool:
+    """Whether a text is a number that fits into a REG_DWORD."""
+    return bool(re.fullmatch(DWORD_PATTERN, text)) and _number(text) <= MAX_DWORD
+
+
+def _number(text: str) -> int:
+    return int(text, 16 if text.startswith("0x") else 10)
+
+
 def registry_file(registry: Registry) -> bytes:
     """Return the bytes of the registry file."""
     text = _environment().get_template("registry.reg.j2").render(keys=registry.keys)
@@ -90,7 +101,7 @@ def _line(value: RegistryValue) -> str:
 def _data(value: RegistryValue, *, indent: int) -> str:
     text = value.value or ""
     if value.type == "REG_DWORD":
-        return f"dword:{int(text, 16 if text.startswith('0x') else 10):08x}"
+        return f"dword:{_number(text):08x}"
     if value.type == "REG_SZ" and text.isprintable():
         return f'"{_escaped(text)}"'
     # each text ends with a NUL, a list with one more

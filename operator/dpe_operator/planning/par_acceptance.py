@@ -8,12 +8,19 @@ from typing import Final
 
 from dpe_operator.api.clients import ClientProfile
 from dpe_operator.api.databases import Receiver
-from dpe_operator.api.par_store import ParRedundant, ParStoreTemplate, Registry
+from dpe_operator.api.par_rules import DWORD_CURE
+from dpe_operator.api.par_store import ParRedundant, ParStoreTemplate, Registry, RegistryValue
 from dpe_operator.api.pods import PodSettings
 from dpe_operator.builders.par_claims import Location, claim_name, locations
 from dpe_operator.builders.par_mounts import is_given, mount_path
 from dpe_operator.builders.par_sync import CONTAINER
-from dpe_operator.builders.registry_file import FILE, plain_text, registry_file, values_of
+from dpe_operator.builders.registry_file import (
+    FILE,
+    is_dword,
+    plain_text,
+    registry_file,
+    values_of,
+)
 from dpe_operator.planning.acceptance import template_problems
 from dpe_operator.planning.par_times import schedule_problems
 
@@ -65,12 +72,24 @@ def _registry_problems(registry: Registry, *, path: str) -> Iterator[str]:
                 f"{path}: value {value.name} is too long to be given as {value.env}: remove env,"
                 " or write file to have it in the ConfigMap"
             )
-    size = len(registry_file(registry))
+    no_numbers = list(_number_problems(values, path=path))
+    yield from no_numbers
+    # without its numbers there is no file to be measured
+    size = 0 if no_numbers else len(registry_file(registry))
     if size > _MOST_BYTES:
         yield (
             f"{path}: the registry file has {size} bytes, and {_MOST_BYTES} fit into a ConfigMap:"
             " write fewer or shorter values"
         )
+
+
+def _number_problems(values: Iterable[RegistryValue], *, path: str) -> Iterator[str]:
+    for value in values:
+        if value.type == "REG_DWORD" and not is_dword(value.value or ""):
+            yield (
+                f"{path}: value {value.name} is REG_DWORD and {value.value} is no such number:"
+                f" {DWORD_CURE}"
+            )
 
 
 def _twice(names: Iterable[str]) -> list[str]:

@@ -175,12 +175,28 @@ def test_the_claim_that_would_be_made_is_not_the_other_one_too() -> None:
             [{"name": "a", "type": "REG_MULTI_SZ", "values": ["x" * 512] * 9, "env": "X"}],
             "too long to be given as X",
         ),
+        *(
+            (
+                [{"name": "a", "type": "REG_DWORD", "value": value}],
+                f"spec.registry: value a is REG_DWORD and {value} is no such number: write one from"
+                " 0 to 4294967295, or with 0x in front one of up to 8 hexadecimal digits",
+            )
+            for value in ("4294967296", "9999999999", 4294967296, -1, "0x123456789", "ten")
+        ),
     ],
 )
 def test_registry_values_that_cannot_be_handed_over(values: list[Any], words: str) -> None:
     world = ParWorld(par_store(registry={"keys": [{"path": KEY, "values": values}]}))
     world.work()
     assert words in world.said("Accepted")[2]
+
+
+@pytest.mark.parametrize("value", [0, 4294967295, "4294967295", "0000000010", "0xFFFFFFFF"])
+def test_registry_numbers_that_can(value: int | str) -> None:
+    values = [{"name": "a", "type": "REG_DWORD", "value": value}]
+    world = ParWorld(par_store(registry={"keys": [{"path": KEY, "values": values}]}))
+    world.work()
+    assert world.said("Accepted")[0] == "True"
 
 
 # --- what is said about the copy
