@@ -319,6 +319,23 @@ _ALONE: Final = [
         {"spec.sync.schedule": "0 3 * * 0"},
     ),
     _refused(
+        "par-every-second-day-from-monday",
+        PAR_STORE,
+        {"spec.sync.schedule": "0 3 * * MON/2"},
+        "spec.sync.schedule: '0 3 * * MON/2' has 'MON/2' as days of the week, which Kubernetes' "
+        "CronJob ends with Saturday and cron with the Sunday after it: write a range such as 1-6/2",
+        {"spec.sync.schedule": "0 3 * * 1-6/2"},
+    ),
+    _refused(
+        "par-every-second-day-and-mondays",
+        PAR_STORE,
+        {"spec.sync.schedule": "0 3 */2 * MON"},
+        "spec.sync.schedule: '0 3 */2 * MON' has '*/2' as days of the month and 'MON' as days of "
+        "the week, and cron and Kubernetes' CronJob do not agree whether a day has to be in both: "
+        "write * for one of them, or ranges such as 1-31/2, where one suffices",
+        {"spec.sync.schedule": "0 3 1-31/2 * MON"},
+    ),
+    _refused(
         "par-unknown-zone",
         PAR_STORE,
         {"spec.sync.timeZone": "Europe/Nowhere"},

@@ -2,9 +2,9 @@
 """When the copy of PAR files is due, and when it is overdue.
 
 The schedule is carried out by Kubernetes' CronJob, which reads cron lines a little differently from
-the schedulers of DPE: it knows no 7 for Sunday, no L and no #, leaves out what falls into the hour
-that is skipped in spring, and may run twice in autumn. So a run on a day on which the clocks change
-is never counted on.
+the schedulers of DPE: it knows no 7 for Sunday, no L and no #, takes other days where both fields
+of days are set and one has a step, leaves out what falls into the hour that is skipped in spring,
+and may run twice in autumn. So a run on a day on which the clocks change is never counted on.
 """
 
 import re
@@ -47,12 +47,38 @@ def _dialect_problems(schedule: str) -> Iterator[str]:
                 f"schedule: {schedule!r} has {part!r}, which Kubernetes' CronJob does not know:"
                 " write numbers, ranges such as 1-5, steps such as */2, or names such as MON"
             )
-    days = re.sub("/[0-9]+", "", schedule.split()[4])
-    if "7" in days:
+    yield from _day_problems(schedule)
+
+
+def _day_problems(schedule: str) -> Iterator[str]:
+    """Find days that Kubernetes' CronJob would count in another way than `next_due`."""
+    _, _, dates, _, weekdays = schedule.split()
+    if "7" in re.sub("/[0-9]+", "", weekdays):
         yield (
             f"schedule: {schedule!r} has 7 as a day of the week, which Kubernetes' CronJob does"
             " not know: write 0 for Sunday"
         )
+    for part in weekdays.split(","):
+        if re.fullmatch("[0-9A-Za-z]+/[0-9]+", part):
+            yield (
+                f"schedule: {schedule!r} has {part!r} as days of the week, which Kubernetes'"
+                " CronJob ends with Saturday and cron with the Sunday after it: write a range such"
+                " as 1-6/2"
+            )
+    if _both(dates, weekdays) != (dates.startswith("*") or weekdays.startswith("*")):
+        yield (
+            f"schedule: {schedule!r} has {dates!r} as days of the month and {weekdays!r} as days of"
+            " the week, and cron and Kubernetes' CronJob do not agree whether a day has to be in"
+            " both: write * for one of them, or ranges such as 1-31/2, where one suffices"
+        )
+
+
+def _both(dates: str, weekdays: str) -> bool:
+    """Whether Kubernetes' CronJob takes days that are in both fields only: one has a plain star.
+
+    To cron it suffices that a field begins with a star, be it one with a step.
+    """
+    return any(re.fullmatch(r"\*(/0*1)?", part) for part in f"{dates},{weekdays}".split(","))
 
 
 def next_due(sync: ParSync, since: datetime) -> datetime | None:

@@ -53,7 +53,21 @@ def test_a_run_left_out_in_spring_is_not_called_missing() -> None:
 
 @pytest.mark.parametrize(
     "schedule",
-    ["0 3 * * *", "*/15 0-6 * * *", "0 3 1,15 * *", "0 3 * JAN-MAR sun", "5/10 3 * * 1-5/2"],
+    [
+        "0 3 * * *",
+        "*/15 0-6 * * *",
+        "0 3 1,15 * *",
+        "0 3 * JAN-MAR sun",
+        "5/10 3 * * 1-5/2",
+        # steps of days, where both readings have the same days
+        "0 3 5/10 * *",
+        "0 3 */2 * *",
+        "0 3 * * */2",
+        "0 3 */2 * */1",
+        "0 3 */1 * MON",
+        "0 3 1-31/2 * MON",
+        "0 3 1,*/2 * MON",
+    ],
 )
 def test_what_a_cron_job_knows(schedule: str) -> None:
     assert list(schedule_problems(sync(schedule))) == []
@@ -70,6 +84,15 @@ def test_what_a_cron_job_knows(schedule: str) -> None:
         ("0 3 * * BLA", "no schedule"),
         ("60 3 * * *", "no schedule"),
         ("0 3 30 2 *", "schedule"),
+        # cron has a seventh day, Kubernetes ends with the sixth
+        ("0 3 * * 1/2", "has '1/2' as days of the week"),
+        ("0 3 * * MON/2", "write a range such as 1-6/2"),
+        ("0 3 * * 0,2/3", "has '2/3' as days of the week"),
+        # cron takes days that are in both, Kubernetes those in either (or the other way round)
+        ("0 3 */2 * MON", "has '*/2' as days of the month and 'MON' as days of the week"),
+        ("0 3 1 * */2", "write * for one of them"),
+        ("0 3 */2 * */2", "or ranges such as 1-31/2"),
+        ("0 3 1,* * MON", "has '1,*' as days of the month"),
     ],
 )
 def test_what_it_does_not_know(schedule: str, word: str) -> None:
