@@ -92,8 +92,8 @@ def _children(
         before = len(wanted)
         for child in plan.children:
             live[child.ref] = _imagined(child.manifest, number=len(live) + 1)
-            whole = child.initial is None or "spec" in child.manifest
-            wanted[child.ref] = child.manifest if whole else (child.initial or {})
+            initial = None if child.whole else child.initial
+            wanted[child.ref] = initial or child.manifest
         if plan.complete and len(wanted) == before:
             break
     return [{**obj, "metadata": {**obj["metadata"], "uid": _uid(obj)}} for obj in wanted.values()]

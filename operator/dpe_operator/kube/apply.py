@@ -160,7 +160,7 @@ class Applier:
         try:
             await self._client.create(child.initial)
         except Invalid as error:
-            if not _is_whole(child):
+            if not child.whole:
                 raise
             logger.info("%s cannot be made as it was: %s", child.ref, error)
             return None
@@ -185,11 +185,6 @@ class Applier:
         self._tolerated[key] = paths
         while len(self._tolerated) > _REMEMBERED:
             self._tolerated.popitem(last=False)
-
-
-def _is_whole(child: Child) -> bool:
-    """Whether the applied form makes the object too, and not only its metadata."""
-    return "spec" in child.manifest
 
 
 def _digest(intent: Mapping[str, Any]) -> str:

@@ -111,15 +111,17 @@ class Situation:
 @dataclass(frozen=True, slots=True)
 class Child:
     """An object to apply. `initial`, where given, is what is created by POST when it is missing;
-    from then on only `manifest` is applied, which may be its metadata alone. `fallback`, where
-    given, is applied instead when the server refuses `manifest` (a claim that cannot grow): the
-    rest goes on, and the refusal becomes an event. With `may_fail` it goes on without
-    the object, too."""
+    from then on only `manifest` is applied, which is a part of the object (its metadata, the size
+    of a claim) or, with `whole`, makes it too: then it is applied when `initial` is refused.
+    `fallback`, where given, is applied instead when the server refuses `manifest` (a claim that
+    cannot grow): the rest goes on, and the refusal becomes an event. With `may_fail` it goes on
+    without the object, too."""
 
     manifest: Obj
     initial: Obj | None = None
     fallback: Obj | None = None
     may_fail: bool = False
+    whole: bool = False
 
     @property
     def ref(self) -> Ref:

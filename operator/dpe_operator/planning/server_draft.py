@@ -247,7 +247,8 @@ def _members(
         deployment = members.member_deployment(context, spec, member)
         if service is None or deployment is None:
             continue
-        children.append(Child(service, initial=_with_former_address(situation, service, member)))
+        former = _with_former_address(situation, service, member)
+        children.append(Child(service, initial=former, whole=True))
         name = deployment["metadata"]["name"]
         if member.name in rollout.hold:
             ref = Ref("Deployment", situation.namespace, name)

@@ -89,11 +89,25 @@ async def test_initial_form_that_is_refused_falls_back_to_the_whole() -> None:
     client = FakeClient()
     client.fail["create", "Service"] = Invalid(422, "Invalid", "address is taken")
     whole = obj("Service", spec={"ports": []})
-    await Applier(client).apply([Child(whole, initial=whole)], Observed())
+    await Applier(client).apply([Child(whole, initial=whole, whole=True)], Observed())
     assert client.writes == [("create", "Service"), ("apply", "Service")]
     client.fail["create", "Lease"] = Invalid(422, "Invalid", "no")
     with pytest.raises(Invalid):
         await Applier(client).apply([Child(obj("Lease"), initial=obj("Lease"))], Observed())
+
+
+async def test_a_claim_that_is_refused_is_not_made_of_the_part_that_grows_it() -> None:
+    """The answer to that part (accessModes are missing) would hide what is really wrong."""
+    client = FakeClient()
+    error = Invalid(422, "Invalid", "requests[storage]: Invalid value: must be greater than zero")
+    client.fail["create", "PersistentVolumeClaim"] = error
+    part = {"resources": {"requests": {"storage": "0"}}}
+    kind, whole = "PersistentVolumeClaim", {"accessModes": ["ReadWriteMany"], **part}
+    child = Child(obj(kind, spec=part), initial=obj(kind, spec=whole))
+    with pytest.raises(Invalid) as raised:
+        await Applier(client).apply([child], Observed())
+    assert raised.value is error
+    assert client.writes == [("create", "PersistentVolumeClaim")]
 
 
 async def test_foreign_ports_of_a_service_go_first() -> None:

@@ -189,6 +189,12 @@ def test_a_deleted_member_service_comes_back_with_its_address(world: World) -> N
     world.remove("Service", "radio-member-a")
     plan = world.settle(KIND, "radio")
     assert world.get("Service", "radio-member-a")["spec"]["clusterIP"] == address
+    (child,) = [
+        child
+        for child in world.plan(KIND, "radio").children
+        if str(child.ref) == "Service radio-member-a"
+    ]
+    assert child.whole, "it is made with another address where the former one is taken"
     assert world.get("Deployment", "radio-balancer")["spec"]["template"] == template
     service = next(c for c in plan.children if c.ref.name == "radio-member-a")
     assert "clusterIP" not in service.manifest["spec"]

@@ -94,8 +94,30 @@ def test_samples_can_be_rendered(sample: Path, capsys: pytest.CaptureFixture[str
     made = list(yaml.safe_load_all(out))
     names = {(obj["kind"], obj["metadata"]["name"]) for obj in made}
     assert len(names) == len(made), "nothing is printed twice"
+    claims = [obj for obj in made if obj["kind"] == "PersistentVolumeClaim"]
+    assert all(claim["spec"]["accessModes"] for claim in claims), "what grows them is not enough"
     if any(kind == "Lease" for kind, _ in names):
         assert "our-balancer:1" in out
+
+
+def test_claims_are_rendered_as_they_are_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "par.yaml"
+    master = {"size": "2Gi", "storageClassName": "shared"}
+    server = {"health": {"path": "/x"}, "members": [{"name": "a"}, {"name": "b"}], "image": "x"}
+    resource = {"apiVersion": "dpe.dev/v1alpha1", "kind": "DpeCluster",
+                "metadata": {"name": "radio"},
+                "spec": {"server": server, "parFiles": {"master": master}}}  # fmt: skip
+    file.write_text(yaml.safe_dump(resource))
+    assert main(["render", str(file)]) == 0
+    made = yaml.safe_load_all(capsys.readouterr().out)
+    (claim,) = [obj for obj in made if obj["kind"] == "PersistentVolumeClaim"]
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteMany"],
+        "resources": {"requests": {"storage": "2Gi"}},
+        "storageClassName": "shared",
+    }
 
 
 def test_what_would_be_refused_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
