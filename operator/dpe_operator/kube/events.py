@@ -24,7 +24,8 @@ CONTROLLER: Final = "dpe.dev/dpe-operator"
 SERIES: Final = timedelta(minutes=10)
 PAUSE: Final = timedelta(minutes=1)
 _REMEMBERED: Final = 2000
-_MAX_NOTE: Final = 1024
+# The API server counts bytes here, and refuses an event that has more.
+_MAX_NOTE_BYTES: Final = 1024
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class EventRecorder:
             "action": "Reconcile",
             "reason": notice.reason,
             "type": notice.type,
-            "note": notice.note[:_MAX_NOTE],
+            "note": _cut(notice.note),
             "regarding": {
                 "apiVersion": resource["apiVersion"],
                 "kind": resource["kind"],
@@ -103,6 +104,11 @@ class EventRecorder:
                 "uid": meta["uid"],
             },
         }
+
+
+def _cut(note: str) -> str:
+    """Cut a note to what is taken, between two characters."""
+    return note.encode()[:_MAX_NOTE_BYTES].decode(errors="ignore")
 
 
 def _micro(moment: datetime) -> str:

@@ -128,6 +128,23 @@ async def test_event_says_who_and_about_what() -> None:
     assert len(event["note"]) == 1024 and event["eventTime"].endswith("Z")
 
 
+@pytest.mark.parametrize(
+    ("note", "written"),
+    [
+        ("ü" * 512, "ü" * 512),
+        ("ü" * 1020, "ü" * 512),
+        ("x" + "ü" * 1020, "x" + "ü" * 511),
+        ("\N{GRINNING FACE}" * 300, "\N{GRINNING FACE}" * 256),
+    ],
+)
+async def test_an_event_has_as_many_bytes_as_the_api_server_takes(note: str, written: str) -> None:
+    client = FakeClient()
+    notice = Notice("Warning", "SyncRefused", note)
+    await EventRecorder(client, instance="pod").record(RESOURCE, [notice])
+    (event,) = client.objects.values()
+    assert event["note"] == written and len(event["note"].encode()) <= 1024
+
+
 async def test_an_event_that_cannot_be_written_fails_nothing() -> None:
     client = FakeClient()
     client.fail["create", "Event"] = Forbidden(403, "Forbidden", "no")
