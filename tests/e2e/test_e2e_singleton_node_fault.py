@@ -16,6 +16,7 @@ from tests.e2e.workflow import (
     is_ready,
     log_on_node,
     records_on_node,
+    restarts,
 )
 
 pytestmark = [pytest.mark.e2e, pytest.mark.node_fault]
@@ -59,6 +60,8 @@ def test_command_on_a_cut_off_node_is_dead_before_another_starts(
     )  # fmt: skip
     lone.wait_ready(timeout=120)
     assert lone.holder() == after, "the healed one does not take it back"
+    healed = shared_site.kube.get("pod", before)
+    assert restarts(healed) == restarts(old), "a restart is what kubelet makes wait for minutes"
     workflows.check(lone.full_name, since=since)
 
 

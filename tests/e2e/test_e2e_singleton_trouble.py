@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.e2e.kubectl import Object, condition, eventually
 from tests.e2e.site import Site
-from tests.e2e.workflow import Component, component, is_ready, log_on_node
+from tests.e2e.workflow import Component, component, is_ready, log_on_node, restarts
 
 pytestmark = pytest.mark.e2e
 
@@ -137,10 +137,6 @@ def modes_of_all_pods(found: Component) -> frozenset[str]:
 
 def log(found: Component, pod: Object) -> str:
     return found.kube.run("logs", pod["metadata"]["name"], check=False)
-
-
-def restarts(pod: Object) -> int:
-    return sum(status["restartCount"] for status in pod["status"]["containerStatuses"])
 
 
 def said_at(pod: Object, *texts: str, since: float) -> list[float]:

@@ -9,7 +9,7 @@ from tests.e2e.kubectl import eventually
 from tests.e2e.operator_release import OperatorRelease
 from tests.e2e.site import Site
 from tests.e2e.volumes import SharedVolumes
-from tests.e2e.workflow import Component, Workflows, component, watcher
+from tests.e2e.workflow import Component, Workflows, component, restarts, watcher
 
 pytestmark = pytest.mark.e2e
 
@@ -86,7 +86,7 @@ def test_take_over_needs_no_operator(
 
 def test_command_that_ends_gives_the_other_its_turn(shared_site: Site, entries: Component) -> None:
     before, epoch = entries.holder(), entries.epoch()
-    restarts = restart_counts(entries)
+    before_it = restart_counts(entries)
     shared_site.kube.run(
         "exec", before, "--", "python3", "-c",
         "import os, signal; [os.kill(int(p), 9) for p in os.listdir('/proc') if p.isdigit()"
@@ -96,14 +96,11 @@ def test_command_that_ends_gives_the_other_its_turn(shared_site: Site, entries: 
     )  # fmt: skip
     entries.wait_holder(besides=before)
     assert entries.epoch() == epoch + 1, entries.describe()
-    assert restart_counts(entries) == restarts, "no container was restarted for it"
+    assert restart_counts(entries) == before_it, "no container was restarted for it"
 
 
 def restart_counts(found: Component) -> dict[str, int]:
-    return {
-        pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["restartCount"]
-        for pod in found.pods()
-    }
+    return {pod["metadata"]["name"]: restarts(pod) for pod in found.pods()}
 
 
 @pytest.mark.level2

@@ -160,6 +160,11 @@ def is_ready(pod: Object) -> bool:
     return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
 
 
+def restarts(pod: Object) -> int:
+    """How often kubelet has started containers of the pod anew."""
+    return sum(status["restartCount"] for status in pod["status"]["containerStatuses"])
+
+
 def log_on_node(pod: Object) -> Iterator[tuple[float, str]]:
     """The lines of all containers `dpe` that the pod has had, with their times, read from its node.
 
