@@ -7,7 +7,7 @@ All of Standby mode only: Concurrent members talk to no API server.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from dpe_operator.api import constants
@@ -25,12 +25,17 @@ def account_of(owner: Owner, spec: WorkflowTemplate) -> str:
     return spec.service_account_name or name_of(owner)
 
 
-def workflow_rights(context: ComponentContext, kind: str, spec: WorkflowTemplate) -> list[Manifest]:
+def workflow_rights(
+    context: ComponentContext, kind: str, spec: WorkflowTemplate, *, former: Collection[str] = ()
+) -> list[Manifest]:
     """Build ServiceAccount, Role and RoleBinding of the candidates; nothing in Concurrent mode.
 
     No account is made where the user names one; that one is given the Role instead. ``watch`` by
     name works for a watch with ``fieldSelector=metadata.name=NAME`` only. No create: a Lease that
     somebody deleted is made again by the operator, with what it knows of the former one.
+
+    ``former``: further accounts that candidates still run under. They keep the Role, or the one
+    that acts would have to stop before another can.
     """
     if not is_standby(spec):
         return []
@@ -56,17 +61,17 @@ def workflow_rights(context: ComponentContext, kind: str, spec: WorkflowTemplate
             }
         ],
     }
-    subject = {
-        "kind": "ServiceAccount",
-        "name": account_of(owner, spec),
-        "namespace": owner.namespace,
-    }
+    wanted = account_of(owner, spec)
+    accounts = [wanted, *sorted(set(former) - {wanted})]
     binding: Manifest = {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "RoleBinding",
         "metadata": meta,
         "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": name},
-        "subjects": [subject],
+        "subjects": [
+            {"kind": "ServiceAccount", "name": account, "namespace": owner.namespace}
+            for account in accounts
+        ],
     }
     return [role, binding] if spec.service_account_name else [account, role, binding]
 

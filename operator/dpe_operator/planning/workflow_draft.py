@@ -6,7 +6,7 @@ rights of the candidates stay until then, or they could not give the Lease back.
 stays for good: its epoch counts on when the mode is changed back.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,6 +30,7 @@ from dpe_operator.planning.acceptance import Refused, parsed, require
 from dpe_operator.planning.claims import claim_child
 from dpe_operator.planning.memory import Memory, Unit
 from dpe_operator.planning.objects import Obj, Ref, annotations, dig, ref_of, uid_of
+from dpe_operator.planning.ownership import own_object
 from dpe_operator.planning.plan import Child, Deletion, Situation
 from dpe_operator.planning.shared import workflow_context
 from dpe_operator.planning.templates import Choice, Rendered, choose, remember, with_unit
@@ -37,7 +38,9 @@ from dpe_operator.planning.workflow_change import Steps, alive, mode_of, plan_me
 from dpe_operator.planning.workflow_members import member_views
 from dpe_operator.planning.workflow_problems import workflow_problems
 from dpe_operator.planning.workflow_schedules import declared_schedules
+from dpe_operator.planning.workloads import workload_state
 
+_STANDBY: Final = "standby"
 _PASSED_ON: Final = (constants.ANNOTATION_ACCEPT_MEMORY_LOSS, constants.ANNOTATION_ADOPT_MEMORY)
 _CONDITIONAL: Final = ("Deployment", "PodDisruptionBudget", "RoleBinding", "Role", "ServiceAccount")
 
@@ -200,7 +203,9 @@ def _assemble(
     if changing:
         held |= {ref_of(obj) for other in _CONDITIONAL for obj in situation.observed.of_kind(other)}
     else:
-        children += _beside(situation, kind, spec, context)
+        accounts = _accounts_in_use(situation, kind)
+        held |= {Ref("ServiceAccount", situation.namespace, account) for account in accounts}
+        children += _beside(situation, kind, spec, context, accounts)
         made = _deployments(situation, kind, spec, context)
         views = member_views(situation, kind, spec, made, choice.units)
         steps = plan_members(views)
@@ -259,11 +264,37 @@ def _lease_ref(situation: Situation, kind: str) -> list[Ref]:
     return [Ref("Lease", situation.namespace, workflow_name(situation.name, component_of(kind)))]
 
 
+def _accounts_in_use(situation: Situation, kind: str) -> frozenset[str]:
+    """Return the accounts that candidates run under, or may until all of them are new ones.
+
+    While a Deployment replaces them it may make one of the former kind anew: without the account
+    that we made for it, it could not, and nobody would act if the new one is mistyped.
+    """
+    own = workflow_name(situation.name, component_of(kind))
+    live = situation.observed.get(Ref("Deployment", situation.namespace, own))
+    specs = [
+        dig(pod, "spec")
+        for pod in alive(situation.observed.pods(component_of(kind)))
+        if mode_of(dig(pod, "metadata", "labels")) == _STANDBY
+    ]
+    specs.append(dig(live, "spec", "template", "spec"))
+    found = {dig(spec, "serviceAccountName") for spec in specs} - {None, ""}
+    account = Ref("ServiceAccount", situation.namespace, own)
+    if workload_state(live, ()).updating and own_object(situation, account) is not None:
+        found.add(own)
+    return frozenset(map(str, found))
+
+
 def _beside(
-    situation: Situation, kind: str, spec: WorkflowTemplate, context: ComponentContext
+    situation: Situation,
+    kind: str,
+    spec: WorkflowTemplate,
+    context: ComponentContext,
+    accounts: Collection[str],
 ) -> list[Child]:
     """Return the children that are no Deployments and no claims."""
-    found = [Child(manifest) for manifest in workflow_rights(context, kind, spec)]
+    rights = workflow_rights(context, kind, spec, former=accounts)
+    found = [Child(manifest) for manifest in rights]
     if is_standby(spec):
         notes = annotations(situation.resource)
         initial, applied = workflow_lease(
@@ -285,15 +316,16 @@ def _nobody_ever(situation: Situation, kind: str) -> bool:
     that are there. (A pod that was deleted by force on a node that is cut off is not seen. Whoever
     does that says that it is gone.)
     """
-    mode = "standby"
     units = situation.memory.units.values() if situation.memory else ()
-    remembered = any(mode_of(dig(unit.template, "metadata", "labels")) == mode for unit in units)
+    remembered = any(
+        mode_of(dig(unit.template, "metadata", "labels")) == _STANDBY for unit in units
+    )
     pods = alive(situation.observed.pods(component_of(kind)))
     return (
         not remembered
         and not pods
         and not any(
-            mode_of(dig(obj, "spec", "template", "metadata", "labels")) == mode
+            mode_of(dig(obj, "spec", "template", "metadata", "labels")) == _STANDBY
             for obj in situation.observed.of_kind("Deployment")
         )
     )
