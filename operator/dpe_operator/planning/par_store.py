@@ -31,7 +31,8 @@ from dpe_operator.planning.par_record import Runs, is_unfinished, read_runs
 from dpe_operator.planning.plan import Child, Deletion, Notice, Plan, Situation
 from dpe_operator.planning.shared import par_store_context
 
-PRUNED_KINDS: Final = ("ConfigMap", "CronJob", "Job", "Role", "RoleBinding", "ServiceAccount")
+_RIGHTS: Final = ("Role", "RoleBinding", "ServiceAccount")
+PRUNED_KINDS: Final = ("ConfigMap", "CronJob", "Job", *_RIGHTS)
 # The Lease stays even when nothing is copied any more: it holds the results of the runs.
 OBSERVED_KINDS: Final = (*PRUNED_KINDS, "Lease", CLAIM, "Pod")
 RETRY_SECONDS: Final = 2.0
@@ -113,13 +114,19 @@ def _carried_out(
 
 
 def _unwanted(situation: Situation, draft: _Draft) -> Iterator[Deletion]:
-    """Yield what goes; a Job that still runs stays, a copy is not to be cut off for that."""
-    running = [ref_of(job) for job in situation.observed.of_kind("Job") if is_unfinished(job)]
+    """Yield what goes; a Job that still runs stays, a copy is not to be cut off for that.
+
+    Nor are the rights that it runs with: it would have to stop when it cannot renew its Lease.
+    """
+    keep = [ref_of(job) for job in situation.observed.of_kind("Job") if is_unfinished(job)]
+    if keep:
+        name = par_sync_name(situation.name)
+        keep += [Ref(kind, situation.namespace, name) for kind in _RIGHTS]
     return prunable(
         PRUNED_KINDS,
         resource=situation.resource,
         observed=situation.observed,
-        keep=[*(child.ref for child in draft.sorted.usable), *running],
+        keep=[*(child.ref for child in draft.sorted.usable), *keep],
     )
 
 

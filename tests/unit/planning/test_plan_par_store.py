@@ -92,6 +92,22 @@ def test_taking_the_copy_away_takes_its_job_away_and_no_file_and_no_history(
     ]
 
 
+def test_a_run_that_goes_on_keeps_its_rights(world: ParWorld) -> None:
+    """Without the Lease it would be ended at once."""
+    world.annotate(STORE, NAME, sync_now="first")
+    world.work()
+    (job,) = world.runs()
+    world.change(redundant=None, sync=None)
+    world.work()
+    rights = ("ServiceAccount", "Role", "RoleBinding")
+    assert world.runs() == [job] and not world.here("CronJob", SYNC)
+    assert all(world.here(kind, SYNC) for kind in rights)
+    done = {"type": "Complete", "status": "True", "lastTransitionTime": stamp(world.now)}
+    world.get("Job", job)["status"] = {"conditions": [done]}
+    world.work()
+    assert world.runs() == [] and not any(world.here(kind, SYNC) for kind in rights)
+
+
 def test_a_store_made_anew_finds_its_claims(world: ParWorld) -> None:
     before = {name: world.get(CLAIM, name)["metadata"]["uid"] for name in ("radio-par-master",)}
     for ref in [ref for ref in world.objects if ref.name == SYNC]:
