@@ -168,7 +168,7 @@ class World:
         for change in plan.changes:
             self._change(change.ref, change.patch)
         resource = self.objects[ref]
-        resource["status"] = copy.deepcopy(plan.status)
+        resource["status"] = copy.deepcopy({**plan.status, **plan.done.fields})
         return plan
 
     def _change(self, ref: Ref, patch: Obj) -> None:

@@ -28,7 +28,7 @@ from dpe_operator.planning.objects import Obj, Ref, annotations, dig, digest, re
 from dpe_operator.planning.ownership import Sorted, own_object, prunable, sort_children
 from dpe_operator.planning.par_acceptance import par_problems
 from dpe_operator.planning.par_record import Runs, is_unfinished, read_runs
-from dpe_operator.planning.plan import Child, Deletion, Notice, Plan, Situation
+from dpe_operator.planning.plan import Child, Deletion, Done, Notice, Plan, Situation
 from dpe_operator.planning.shared import par_store_context
 
 _RIGHTS: Final = ("Role", "RoleBinding", "ServiceAccount")
@@ -40,11 +40,16 @@ RETRY_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _OnDemand:
-    """The run that an annotation asks for. `new`: its Job is made now."""
+    """The run that an annotation asks for. `new`: its Job is to be made now."""
 
     text: str
     job: Ref
     new: bool
+
+    @property
+    def status(self) -> Obj:
+        """What the status keeps of it once its Job was made."""
+        return {"text": self.text[:256], "job": self.job.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +100,6 @@ def _carried_out(
     situation: Situation, draft: _Draft, runs: Runs, status: Obj, notices: tuple[Notice, ...]
 ) -> Plan:
     complete = not draft.sorted.conflicts and not draft.sorted.leftovers
-    if complete and draft.on_demand is not None and draft.on_demand.new:
-        text = f"one run was asked for with {draft.on_demand.text!r}: {draft.on_demand.job}"
-        notices = (*notices, Notice("Normal", "SyncRequested", text))
     unknown = frozenset(ref for ref in draft.claims if not situation.observed.knows(ref))
     return Plan(
         status=status,
@@ -109,8 +111,22 @@ def _carried_out(
         requeue_after=RETRY_SECONDS
         if draft.sorted.leftovers
         else par_status.look_again(situation, draft.spec, runs),
+        done=_done(draft),
         unseen=draft.sorted.unseen | unknown | cluster_reads(situation, draft.claims),
     )
+
+
+def _done(draft: _Draft) -> Done:
+    """Return what is said of the run that was asked for once its Job was made, and not before.
+
+    A text that the status knows asks for nothing any more.
+    """
+    wanted = draft.on_demand
+    made = {child.ref for child in draft.sorted.usable}
+    if wanted is None or not wanted.new or wanted.job not in made:
+        return Done()
+    text = f"one run was asked for with {wanted.text!r}: {wanted.job}"
+    return Done({"onDemand": wanted.status}, (Notice("Normal", "SyncRequested", text),))
 
 
 def _unwanted(situation: Situation, draft: _Draft) -> Iterator[Deletion]:
@@ -211,7 +227,7 @@ def _hash(text: str) -> str:
 
 
 def _on_demand_status(situation: Situation, draft: _Draft | None) -> Obj | None:
+    """Return what is known of the latest run that was asked for and made."""
     before: Obj | None = dig(situation.resource, "status", "onDemand")
-    if draft is None or draft.on_demand is None or not situation.environment.par_sync_image:
-        return before
-    return {"text": draft.on_demand.text[:256], "job": draft.on_demand.job.name}
+    wanted = draft.on_demand if draft is not None else None
+    return before if wanted is None or wanted.new else wanted.status

@@ -166,6 +166,17 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """Fields of the status, and events, that hold only after all of a plan was carried out.
+
+    For what counts as done once it is said, and is not tried again.
+    """
+
+    fields: Obj = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be done about one resource, in the order of the fields.
 
@@ -184,5 +195,6 @@ class Plan:
     changes: tuple[Change, ...] = ()
     notices: tuple[Notice, ...] = ()
     requeue_after: float | None = None
+    done: Done = Done()
     unseen: frozenset[Ref] = field(default=frozenset())
     """Children whose names nobody has looked up yet; look them up and plan again before acting."""

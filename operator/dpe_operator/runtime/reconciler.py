@@ -141,8 +141,13 @@ class Reconciler:
             status = with_failure(situation, plan.status, str(error))
             await self._report(situation, status, _failed(plan.notices, error))
             raise
-        notices = [*plan.notices, *_repairs(resource, results), *_refusals(results)]
-        await self._report(situation, plan.status, notices)
+        notices = [
+            *plan.notices,
+            *plan.done.notices,
+            *_repairs(resource, results),
+            *_refusals(results),
+        ]
+        await self._report(situation, {**plan.status, **plan.done.fields}, notices)
         waiting = any(result.action == "wait" for result in results)
         moments = [plan.requeue_after] + ([WAIT_SECONDS] if waiting else [])
         return min((moment for moment in moments if moment is not None), default=None)

@@ -421,7 +421,7 @@ def test_suspended(world: ParWorld) -> None:
 def test_one_job_for_each_text(world: ParWorld) -> None:
     world.annotate(STORE, NAME, sync_now="first")
     plan = world.carry_out(STORE, NAME)
-    assert [notice.reason for notice in plan.notices] == ["SyncRequested"]
+    assert [notice.reason for notice in plan.done.notices] == ["SyncRequested"]
     (name,) = world.runs()
     world.work()
     assert world.runs() == [name]
@@ -444,7 +444,7 @@ def test_a_status_that_could_not_be_written_makes_no_second_job(world: ParWorld)
     del world.status["onDemand"]
     plan = world.carry_out(STORE, NAME)
     assert len(world.runs()) == 1
-    assert "SyncRequested" not in [notice.reason for notice in plan.notices]
+    assert not plan.done.notices
 
 
 def test_a_new_text_takes_away_the_job_that_is_done_and_not_the_one_that_runs(
@@ -460,6 +460,21 @@ def test_a_new_text_takes_away_the_job_that_is_done_and_not_the_one_that_runs(
     world.get("Job", first)["status"] = {"conditions": [done]}
     world.work()
     assert first not in world.runs() and len(world.runs()) == 1
+
+
+def test_a_job_of_a_store_of_that_name_before_is_waited_for(world: ParWorld) -> None:
+    """The garbage collector is about to take it away; the run of this store is still to be made."""
+    world.annotate(STORE, NAME, sync_now="first")
+    world.work()
+    (name,) = world.runs()
+    former = world.get("Job", name)
+    former["metadata"]["ownerReferences"][0]["uid"] = "former"
+    del world.status["onDemand"]
+    plan = world.carry_out(STORE, NAME)
+    assert "onDemand" not in world.status and not plan.done.notices
+    world.remove("Job", name)
+    world.work()
+    assert world.runs() == [name] and world.status["onDemand"]["job"] == name
 
 
 def test_the_text_stays_known_when_the_annotation_goes(world: ParWorld) -> None:

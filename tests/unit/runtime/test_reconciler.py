@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.support.fake_client import FakeClient
+from tests.support.par_world import par_store
 from tests.support.planning_world import cluster, farm
 
 from dpe_operator.kube.errors import Forbidden, Invalid, NamespaceGoing
@@ -15,6 +16,7 @@ from dpe_operator.runtime.reconciler import Reconciler
 
 CLUSTER = Ref("DpeCluster", "studio", "radio")
 FARM = Ref("ProcessorFarm", "studio", "radio-audio")
+STORE = Ref("ParStore", "studio", "radio")
 
 
 def stored(obj: dict[str, Any], **meta: Any) -> dict[str, Any]:
@@ -166,3 +168,63 @@ async def test_an_order_is_taken_away_even_if_a_child_is_refused(client: FakeCli
     with pytest.raises(Invalid):
         await subject.reconcile(CLUSTER)
     assert "dpe.dev/switch-to" not in client.objects[CLUSTER]["metadata"].get("annotations", {})
+
+
+async def asked_for_a_copy(*former: str) -> tuple[FakeClient, Reconciler]:
+    """A site whose ParStore has been asked for runs, the last of which is still to be made."""
+    client = FakeClient(stored(cluster()), stored(par_store()))
+    subject = reconciler(client, par_sync_image="par-sync:1")
+    await subject.reconcile(CLUSTER)
+    for text in former:
+        ask(client, text)
+        await subject.reconcile(STORE)
+    ask(client, "now")
+    return client, subject
+
+
+def ask(client: FakeClient, text: str) -> None:
+    client.objects[STORE]["metadata"]["annotations"] = {"dpe.dev/sync-now": text}
+
+
+def told(client: FakeClient) -> list[str]:
+    return [
+        obj["reason"]
+        for ref, obj in client.objects.items()
+        if ref.kind == "Event" and obj["regarding"]["kind"] == "ParStore"
+    ]
+
+
+def on_demand(client: FakeClient) -> Any:
+    return client.objects[STORE]["status"].get("onDemand")
+
+
+@pytest.mark.parametrize("call", [("create", "Job"), ("apply", "Role"), ("apply", "CronJob")])
+@pytest.mark.parametrize("former", [(), ("before",)])
+async def test_a_run_that_could_not_be_made_is_made_later(
+    call: tuple[str, str], former: tuple[str, ...]
+) -> None:
+    client, subject = await asked_for_a_copy(*former)
+    client.objects.pop(Ref(call[1], "studio", "radio-par-sync"), None)
+    before, events = on_demand(client) if former else None, told(client)
+    client.fail[call] = Forbidden(403, "Forbidden", "exceeded quota")
+    for _ in range(2):
+        with pytest.raises(Forbidden):
+            await subject.reconcile(STORE)
+    assert on_demand(client) == before and "SyncRequested" not in told(client)[len(events) :]
+    client.fail.clear()
+    await subject.reconcile(STORE)
+    assert on_demand(client)["text"] == "now"
+    assert Ref("Job", "studio", on_demand(client)["job"]) in client.objects
+    assert "SyncRequested" in told(client)
+
+
+async def test_a_run_that_was_made_is_known_though_something_else_fails() -> None:
+    """Else it would be made once more when its Job has been cleared away."""
+    client, subject = await asked_for_a_copy()
+    await subject.reconcile(STORE)
+    del client.objects[STORE]["status"]["onDemand"]
+    client.objects.pop(Ref("Role", "studio", "radio-par-sync"))
+    client.fail["apply", "Role"] = Forbidden(403, "Forbidden", "no")
+    with pytest.raises(Forbidden):
+        await subject.reconcile(STORE)
+    assert on_demand(client)["text"] == "now"
