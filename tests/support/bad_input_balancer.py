@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from tests.support.bad_input_row import ABSENT, CLUSTER, BadInput
+from tests.support.bad_input_row import ABSENT, CLUSTER, SERVER, BadInput, changed
 
 _PATH_CURE = (
     "begin with a slash, such as /DpeWebApplication/status, and use only letters, digits and . _ ~ "
@@ -104,6 +104,34 @@ _HEALTH = [
 ]
 
 _CERTIFICATE: Final = {"name": "dpe-tls"}
+
+
+def _class_message(old: str, new: str) -> str:
+    return (
+        f"loadBalancerClass cannot be changed from {old} to {new} while type is LoadBalancer: write"
+        " type: ClusterIP without loadBalancerClass first, and what you want once the Service has"
+        " that type (its address goes meanwhile, and may be another one afterwards)"
+    )
+
+
+def _other_class(name: str, old: str, new: str) -> BadInput:
+    """A site that exists already; (none): the class is not written."""
+    path = "spec.server.loadBalancer.service"
+    before, after = (
+        {"type": "LoadBalancer", **({"loadBalancerClass": named} if named != "(none)" else {})}
+        for named in (old, new)
+    )
+    return BadInput(
+        name,
+        changed(CLUSTER, {path: before}),
+        {path: after},
+        f"{path}.loadBalancerClass",
+        _class_message(old, new),
+        {path: {"type": "ClusterIP"}},
+        update=True,
+    )
+
+
 _BALANCER = [
     BadInput(
         "terminate-without-certificate",
@@ -168,6 +196,21 @@ _BALANCER = [
         "loadBalancerClass is metallb.io/metallb and type is NodePort: write type: LoadBalancer, "
         "or remove loadBalancerClass",
         {"spec.server.loadBalancer.service.type": "LoadBalancer"},
+    ),
+    _other_class("load-balancer-class-changed", "metallb.io/metallb", "cilium.io/bgp"),
+    _other_class("load-balancer-class-added", "(none)", "metallb.io/metallb"),
+    _other_class("load-balancer-class-taken-away", "metallb.io/metallb", "(none)"),
+    BadInput(
+        "load-balancer-class-of-a-pair-changed",
+        changed(
+            SERVER,
+            {"spec.loadBalancer.service": {"type": "LoadBalancer", "loadBalancerClass": "a"}},
+        ),
+        {"spec.loadBalancer.service.loadBalancerClass": "b"},
+        "spec.loadBalancer.service.loadBalancerClass",
+        _class_message("a", "b"),
+        {"spec.loadBalancer.service": {"type": "ClusterIP"}},
+        update=True,
     ),
     BadInput(
         "own-balancer-without-address",

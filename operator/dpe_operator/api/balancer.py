@@ -61,7 +61,8 @@ class BalancerService(ApiModel):
         Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][-a-zA-Z0-9./_]*$", max_length=253)]
         | None
     ) = None
-    """Which load-balancer controller is meant, with type LoadBalancer. Default: the cluster's."""
+    """Which load-balancer controller is meant, with type LoadBalancer. Default: the cluster's. To
+    change it, write `type: ClusterIP` in between, which takes the address away meanwhile."""
 
 
 class Failback(ApiModel):

@@ -72,6 +72,9 @@ BALANCER_TLS: Final = (
     ),
 )
 
+_OLD_CLASS = "(has(oldSelf.loadBalancerClass) ? oldSelf.loadBalancerClass : '(none)')"
+_NEW_CLASS = "(has(self.loadBalancerClass) ? self.loadBalancerClass : '(none)')"
+
 BALANCER_SERVICE: Final = (
     Rule(
         "!has(self.nodePort) || self.type != 'ClusterIP'",
@@ -85,6 +88,16 @@ BALANCER_SERVICE: Final = (
         "loadBalancerClass is %s and type is %s: write type: LoadBalancer, or remove "
         "loadBalancerClass",
         values=("self.loadBalancerClass", "self.type"),
+        field=".loadBalancerClass",
+    ),
+    Rule(
+        # Kubernetes' own rule for the Service that is made of it, which would be refused for ever
+        "self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer'"
+        f" || {_OLD_CLASS} == {_NEW_CLASS}",
+        "loadBalancerClass cannot be changed from %s to %s while type is LoadBalancer: write type: "
+        "ClusterIP without loadBalancerClass first, and what you want once the Service has that "
+        "type (its address goes meanwhile, and may be another one afterwards)",
+        values=(_OLD_CLASS, _NEW_CLASS),
         field=".loadBalancerClass",
     ),
 )
