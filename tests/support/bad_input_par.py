@@ -300,6 +300,22 @@ _IN_SITE: Final = [
         {"spec.parFiles.deliverTo": ["Servers"]},
     ),
     _refused(
+        "par-both-locations-at-one-path",
+        _SITE,
+        {"spec.parFiles.master.mountPath": "/par/redundant-nightly"},
+        "spec.parFiles.redundant[nightly].mountPath is /par/redundant-nightly, and so is "
+        "spec.parFiles.master.mountPath: write another path for one of them",
+        {"spec.parFiles.master.mountPath": "/par"},
+    ),
+    _refused(
+        "par-master-at-the-path-of-a-shared-volume",
+        _SITE,
+        {"spec.sharedVolumes": [{"name": "par", "mountPath": "/par/master", "emptyDir": {}}]},
+        "spec.parFiles.master.mountPath is /par/master, and so is that of spec.sharedVolumes[par]:"
+        " write another path for one of them, or remove that shared volume",
+        {"spec.sharedVolumes": ABSENT},
+    ),
+    _refused(
         "par-nfs-on-windows-nodes",
         changed(_SITE, {"spec.processors.0.os": "windows"}),
         {"spec.parFiles.master": {"nfs": _NFS}},

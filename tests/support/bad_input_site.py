@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.support.bad_input_row import ABSENT, CLUSTER, FARM, SERVER, BadInput, changed
+from tests.support.bad_input_row import ABSENT, CLUSTER, FARM, SERVER, BadInput, Resource, changed
 
 _OUTSIDE: Final = [
     {"name": "a", "external": {"host": "dpe1.studio.example"}},
@@ -357,4 +357,32 @@ _VOLUMES = [
     ),
 ]
 
-SITE_ROWS: Final = [*_NAMES, *_FARMS, *_MEMBERS, *_ENVIRONMENT, *_VOLUMES]
+
+def _one_path(name: str, base: Resource, path: str, where: str = "") -> BadInput:
+    """A row with two volumes at one path; `where` in brackets, if `path` has a number."""
+    twice = [{"name": key, "mountPath": "/data", "emptyDir": {}} for key in ("one", "two")]
+    return BadInput(
+        f"{name}-at-one-path",
+        base,
+        {path: twice},
+        where or path,
+        f"two of {path.rsplit('.', 1)[1]} have mountPath /data, and a pod takes one volume at a "
+        "path: write another path for one of them",
+        {f"{path}.1.mountPath": "/other"},
+    )
+
+
+_PATHS = [
+    _one_path("shared-volumes", CLUSTER, "spec.sharedVolumes"),
+    _one_path("server-volumes", CLUSTER, "spec.server.volumes"),
+    _one_path(
+        "member-volumes", CLUSTER, "spec.server.members.1.volumes", "spec.server.members[1].volumes"
+    ),
+    _one_path(
+        "processor-volumes", CLUSTER, "spec.processors.0.volumes", "spec.processors[0].volumes"
+    ),
+    _one_path("shared-volumes-of-a-pair", SERVER, "spec.sharedVolumes"),
+    _one_path("farm-volumes", FARM, "spec.volumes"),
+]
+
+SITE_ROWS: Final = [*_NAMES, *_FARMS, *_MEMBERS, *_ENVIRONMENT, *_VOLUMES, *_PATHS]

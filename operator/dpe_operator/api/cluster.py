@@ -9,7 +9,16 @@ from pydantic import Field
 
 from dpe_operator.api import server_rules as rules
 from dpe_operator.api.clients import ClientProfile
-from dpe_operator.api.common import ApiModel, Metadata, Placement, Rule, ShortText, list_map, stored
+from dpe_operator.api.common import (
+    ApiModel,
+    Metadata,
+    Placement,
+    Rule,
+    ShortText,
+    list_map,
+    one_at_a_path,
+    stored,
+)
 from dpe_operator.api.constants import MAX_NAME
 from dpe_operator.api.databases import SITE_RULES, Databases, DatabasesStatus
 from dpe_operator.api.par_store import ParStoreTemplate
@@ -44,6 +53,7 @@ _RULES: Final = (
         values=("self.sharedVolumes.filter(v, has(v.nfs))[0].name",),
         field=".sharedVolumes",
     ),
+    one_at_a_path("sharedVolumes"),
     *SITE_RULES,
     *WORKFLOW_RULES,
 )

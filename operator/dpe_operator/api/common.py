@@ -102,6 +102,18 @@ class Rule:
         return entry
 
 
+def one_at_a_path(field: str) -> Rule:
+    """Return the rule that no two volumes of a list are mounted at one path."""
+    alone = f"self.{field}.exists_one(w, w.mountPath == v.mountPath)"
+    return Rule(
+        f"!has(self.{field}) || self.{field}.all(v, {alone})",
+        f"two of {field} have mountPath %s, and a pod takes one volume at a path: write another "
+        "path for one of them",
+        values=(f"self.{field}.filter(v, !{alone})[0].mountPath",),
+        field=f".{field}",
+    )
+
+
 class ApiModel(BaseModel):
     """Base of all models: camelCase outside, unknown fields ignored, immutable inside.
 

@@ -22,6 +22,7 @@ from dpe_operator.api.common import (
     Placement,
     Rule,
     list_map,
+    one_at_a_path,
     stored,
 )
 
@@ -240,7 +241,7 @@ _NFS_ON_WINDOWS = Rule(
 class PodSettings(ApiModel):
     """What can be said about any pod that runs DPE software."""
 
-    cel_rules: ClassVar[tuple[Rule, ...]] = (_NFS_ON_WINDOWS,)
+    cel_rules: ClassVar[tuple[Rule, ...]] = (_NFS_ON_WINDOWS, one_at_a_path("volumes"))
 
     os: Literal["linux", "windows"] = Field(default="linux", json_schema_extra=stored())
     """Operating system of the nodes these pods run on. DPE is Windows software: write `windows`

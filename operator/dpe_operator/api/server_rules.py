@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dpe_operator.api.common import Rule, duration_at_most
+from dpe_operator.api.common import Rule, duration_at_most, one_at_a_path
 from dpe_operator.api.constants import DEFAULT_SERVICE_ROOT_ENV, MAX_NAME
 
 HEALTH_TLS: Final = (
@@ -53,6 +53,7 @@ MEMBER: Final = (
             *(f"has(self.{name}) ? ' {name}' : ''" for name in _IN_CLUSTER_ONLY),
         ),
     ),
+    one_at_a_path("volumes"),
 )
 
 BALANCER_TLS: Final = (
@@ -288,6 +289,7 @@ _PAIR_ENV = f"(has(self.clients) ? self.clients.serviceRootEnv : '{DEFAULT_SERVI
 DPE_SERVER: Final = (
     immutable_ref("clusterRef"),
     reserved_env(no_env_in_pair("self", _PAIR_ENV), _PAIR_ENV, where="of the servers"),
+    one_at_a_path("sharedVolumes"),
 )
 
 

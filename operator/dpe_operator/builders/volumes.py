@@ -16,6 +16,8 @@ def merge_volumes(*layers: Iterable[Volume]) -> tuple[Volume, ...]:
     """Merge layers of volumes; in later layers an entry replaces one of the same name or path.
 
     So a member's volume wins over the pair's, and that over the site's shared one.
+
+    Raises ValueError where two are left at one path: the API server would refuse the Deployment.
     """
     merged: list[Volume] = []
     for layer in layers:
@@ -24,7 +26,20 @@ def merge_volumes(*layers: Iterable[Volume]) -> tuple[Volume, ...]:
         paths = {entry.mount_path for entry in entries}
         merged = [v for v in merged if v.name not in names and v.mount_path not in paths]
         merged += entries
+    _one_at_a_path(merged)
     return tuple(merged)
+
+
+def _one_at_a_path(volumes: Iterable[Volume]) -> None:
+    seen: dict[str, str] = {}
+    for volume in volumes:
+        path = volume.mount_path
+        if path in seen:
+            raise ValueError(
+                f"volumes {seen[path]} and {volume.name} are both mounted at {path}, and a pod"
+                " takes one volume at a path: write another mountPath for one of them"
+            )
+        seen[path] = volume.name
 
 
 def with_tmp(volumes: tuple[Volume, ...]) -> tuple[Volume, ...]:

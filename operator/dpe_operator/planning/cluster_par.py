@@ -67,6 +67,7 @@ def par_file_problems(spec: DpeClusterSpec, name: str) -> Iterator[str]:
         return
     yield from par_acceptance.par_problems(par, name=par_store_name(name), path=_PATH)
     yield from par_acceptance.mount_problems(par, path=_PATH, parts=_parts(spec))
+    yield from par_acceptance.folder_problems(par, path=_PATH, shared=spec.shared_volumes)
     for variable in registry_env(par.registry):
         if variable.name == spec.clients.service_root_env:
             yield (

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the operator refuses about PAR files: schedules, patches, names taken twice."""
+"""What the operator refuses about PAR files: schedules, patches, names and folders taken twice."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Final
 
 from dpe_operator.api.clients import ClientProfile
 from dpe_operator.api.databases import Receiver
 from dpe_operator.api.par_rules import DWORD_CURE
 from dpe_operator.api.par_store import ParRedundant, ParStoreTemplate, Registry, RegistryValue
-from dpe_operator.api.pods import PodSettings
+from dpe_operator.api.pods import PodSettings, Volume
 from dpe_operator.builders.par_claims import Location, claim_name, locations
-from dpe_operator.builders.par_mounts import is_given, mount_path
+from dpe_operator.builders.par_mounts import is_given, mount_path, par_volumes
 from dpe_operator.builders.par_sync import CONTAINER
 from dpe_operator.builders.registry_file import (
     FILE,
@@ -113,9 +114,7 @@ def mount_problems(par: ParStoreTemplate, *, path: str, parts: Iterable[Part]) -
         path: where it stands.
         parts: all components of the site.
     """
-    folders = {f"{path}.{_where(entry)}.mountPath": mount_path(entry) for entry in locations(par)}
-    if par.registry is not None and par.registry.mount_path is not None:
-        folders[f"{path}.registry.mountPath"] = par.registry.mount_path
+    folders = _folders(par, path)
     shares = [f"{path}.{_where(entry)}" for entry in locations(par) if entry.nfs is not None]
     for part in parts:
         if not is_given(par, part.receiver):
@@ -135,6 +134,41 @@ def mount_problems(par: ParStoreTemplate, *, path: str, parts: Iterable[Part]) -
                     " begins with a slash (Windows nodes take it for one on drive C:), or"
                     f" {without}"
                 )
+
+
+def _folders(par: ParStoreTemplate, path: str) -> dict[str, str]:
+    """Return what is mounted where, by the field that says so."""
+    found = {f"{path}.{_where(entry)}.mountPath": mount_path(entry) for entry in locations(par)}
+    if par.registry is not None and par.registry.mount_path is not None:
+        found[f"{path}.registry.mountPath"] = par.registry.mount_path
+    return found
+
+
+def folder_problems(par: ParStoreTemplate, *, path: str, shared: Sequence[Volume]) -> Iterator[str]:
+    """Find what would be mounted at one path in one pod, or under one name.
+
+    Servers are told of PAR files as of further shared volumes, and one list has a name once.
+
+    Args:
+        par: `parFiles` of the DpeCluster.
+        path: where it stands.
+        shared: the `sharedVolumes` of the DpeCluster.
+    """
+    folders = _folders(par, path)
+    for (first, one), (second, other) in combinations(folders.items(), 2):
+        if one == other:
+            yield f"{second} is {other}, and so is {first}: write another path for one of them"
+    own = {volume.name for volume in par_volumes(par, "site", "Servers")}
+    for volume in shared if own else ():
+        where = f"spec.sharedVolumes[{volume.name}]"
+        for field, folder in folders.items():
+            if folder == volume.mount_path:
+                yield (
+                    f"{field} is {folder}, and so is that of {where}: write another path for one of"
+                    " them, or remove that shared volume"
+                )
+        if volume.name in own:
+            yield f"{where} has the name of a volume that is made of {path}: write another name"
 
 
 def _where(location: Location) -> str:

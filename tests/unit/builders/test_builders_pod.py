@@ -18,6 +18,7 @@ from tests.unit.builders.builder_samples import (
 )
 
 from dpe_operator.api.clients import ClientProfile
+from dpe_operator.api.pods import Volume
 from dpe_operator.api.processor_farm import ProcessorFarmSpec
 from dpe_operator.builders import farm
 from dpe_operator.builders.context import Manifest
@@ -166,6 +167,25 @@ def test_values_reach_the_container_as_they_were_written(value: str) -> None:
 def test_each_source_of_a_volume(source: Manifest, made: Manifest) -> None:
     spec = pod_spec(deployment(farm_spec(volumes=[{"name": "v", "mountPath": "/v", **source}])))
     assert {"name": "v", **made} in spec["volumes"]
+
+
+def test_two_volumes_at_one_path_are_refused_as_the_api_server_would() -> None:
+    twice = [{"name": name, "mountPath": "/data", "emptyDir": {}} for name in ("cache", "licence")]
+    with pytest.raises(ValueError, match=r"volumes cache and licence .* at /data, .*: write"):
+        deployment(farm_spec(volumes=twice))
+
+
+def test_a_later_layer_settles_it() -> None:
+    """What is replaced anyway is no mistake of the one who replaces it."""
+    twice = tuple(
+        Volume.model_validate({"name": name, "mountPath": "/data", "emptyDir": {}})
+        for name in ("one", "two")
+    )
+    own = [{"name": "own", "mountPath": "/data", "emptyDir": {}}]
+    made = deployment(farm_spec(volumes=own), shared_volumes=twice)
+    assert [m["name"] for m in container(made)["volumeMounts"] if m["mountPath"] == "/data"] == [
+        "own"
+    ]
 
 
 def test_mounts_may_be_read_only_and_part_of_a_volume() -> None:

@@ -200,6 +200,63 @@ def test_taken_away_with_everything_but_the_files() -> None:
     assert dig(world.get(CLUSTER, "radio"), "status", "parFiles") is None
 
 
+_SHARED = {"name": "own", "mountPath": "/par/master", "claimName": "m"}
+
+
+@pytest.mark.parametrize(
+    ("par", "shared", "said"),
+    [
+        (
+            {
+                "master": {"size": "1Gi", "mountPath": "/par"},
+                "redundant": [{"name": "nightly", "claimName": "r", "mountPath": "/par"}],
+            },
+            [],
+            "spec.parFiles.redundant[nightly].mountPath is /par, and so is"
+            " spec.parFiles.master.mountPath: write another path for one of them",
+        ),
+        (
+            {"registry": {**REGISTRY, "mountPath": "/par/redundant-nightly"}},
+            [],
+            "spec.parFiles.registry.mountPath is /par/redundant-nightly, and so is"
+            " spec.parFiles.redundant[nightly].mountPath: write another path for one of them",
+        ),
+        (
+            {},
+            [_SHARED],
+            "spec.parFiles.master.mountPath is /par/master, and so is that of"
+            " spec.sharedVolumes[own]: write another path for one of them, or remove that shared"
+            " volume",
+        ),
+        (
+            {},
+            [{**_SHARED, "name": "dpe-par-master", "mountPath": "/own"}],
+            "spec.sharedVolumes[dpe-par-master] has the name of a volume that is made of"
+            " spec.parFiles: write another name",
+        ),
+    ],
+)
+def test_what_would_be_mounted_twice_is_refused_on_the_site(
+    par: Obj, shared: list[Obj], said: str
+) -> None:
+    site = cluster(parFiles={**copy.deepcopy(PAR), **par}, sharedVolumes=shared)
+    world = World(site)
+    world.carry_out(CLUSTER, "radio")
+    accepted = world.condition(CLUSTER, "radio", "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "NotAllowed")
+    assert accepted["message"] == f"{said} (nothing is made until then)"
+
+
+def test_a_shared_volume_at_a_path_of_others_is_theirs_only() -> None:
+    """As ever: processors see the PAR files there, the servers what the site shares."""
+    par = {**copy.deepcopy(PAR), "deliverTo": ["Processors"]}
+    world = World(cluster(parFiles=par, sharedVolumes=[_SHARED]))
+    reconcile(world)
+    assert world.condition(CLUSTER, "radio", "Accepted")["status"] == "True"
+    assert "own" in mounts(world, "radio-member-a")
+    assert "own" not in mounts(world, "radio-audio-processor")
+
+
 def test_as_many_shared_volumes_as_ever() -> None:
     volumes = [{"name": f"v{n}", "mountPath": f"/v{n}", "emptyDir": {}} for n in range(10)]
     site = cluster(parFiles={**PAR, "registry": REGISTRY}, sharedVolumes=volumes)
