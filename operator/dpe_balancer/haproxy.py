@@ -157,7 +157,10 @@ def commands(names: Names, action: Action | EndWithAnswer | Fence) -> list[str]:
 
 
 def _rows(stat: str) -> Iterable[dict[str, str]]:
-    return csv.DictReader(io.StringIO(stat.lstrip("# ")))
+    for row in csv.DictReader(io.StringIO(stat.lstrip("# "))):
+        if None in row.values():  # it has fewer columns than the first line
+            raise HaproxyFailure("HAProxy ended within its answer")
+        yield row
 
 
 def _entry(names: Names, table: str) -> str | None:

@@ -83,6 +83,16 @@ def test_a_missing_member_is_a_failure() -> None:
         read_seen(Names("dpe", {"a": 1, "c": 2}), STAT, TABLE)
 
 
+def test_an_answer_that_ends_within_a_line_is_a_failure() -> None:
+    """As when HAProxy ends while it answers."""
+    within = [
+        at for at in range(STAT.index("dpe-a"), len(STAT)) if "\n" not in STAT[at - 1 : at + 1]
+    ]
+    for end in within:
+        with pytest.raises(HaproxyFailure):
+            read_seen(NAMES, STAT[:end], TABLE)
+
+
 @pytest.mark.parametrize(
     ("status", "check", "state"),
     [
