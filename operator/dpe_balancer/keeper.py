@@ -58,17 +58,19 @@ class Board:
         with self._changed:
             return self._record, self._terminating
 
-    def show(self, record: Record) -> None:
-        """Put down what was read. Older text than what is known is late news and left out, unless
-        the known one is old itself (versions go back when the API server's data is restored)."""
+    def show(self, record: Record) -> bool:
+        """Put down what was read; returns whether it was. Older text than what is known is late
+        news and left out, unless the known one is old itself (versions go back when the API
+        server's data is restored)."""
         now = time.monotonic()
         with self._changed:
             known = self._record
             if known is not None:
                 if record.version < known.version and now - self._shown_at < WATCH_SECONDS:
-                    return
+                    return False
                 record = replace(record, fresh_for=record.fresh_for or known.fresh_for)
             self._record, self._shown_at = record, now
+            return True
 
     def show_terminating(self, members: Iterable[str]) -> None:
         """Put down the members whose pod is about to end."""
@@ -214,7 +216,8 @@ class Writer:
             return 1.0
         if self._read_for != role.epoch:
             slice_object = self._client.get(self._paths.slice, timeout=CALL_SECONDS)
-            self._board.show(read_record(slice_object, fresh_for=role.epoch))
+            if not self._board.show(read_record(slice_object, fresh_for=role.epoch)):
+                return RETRY_SECONDS  # somebody wrote since, and the watch was quicker
             self._read_for = role.epoch
             return 0.0
         if wanted is None or wanted.epoch != role.epoch:
