@@ -2,7 +2,8 @@
 """Renewed certificates: mounted files that changed are loaded into the running HAProxy.
 
 kubelet swaps a whole mounted folder at once, so certificate and key are read from one state of it.
-What HAProxy refuses is reported and not tried again until the files change.
+What HAProxy refuses is reported and not tried again until the files change. If it does not answer,
+the same is loaded again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from dpe_balancer.haproxy import HaproxySilent
 
 log = logging.getLogger("dpe_balancer")
 
@@ -56,7 +59,8 @@ class Certificates:
                 log.warning("certificate not readable: %s", wrong)
 
     def renew(self, load: Load) -> None:
-        """Give HAProxy what has changed. `load(kind, name, pem)` raises when it is refused."""
+        """Give HAProxy what has changed. `load(kind, name, pem)` raises when it is refused, and
+        HaproxySilent without an answer: the next call tries again."""
         for watched in self._watched:
             try:
                 text = watched.read()
@@ -69,6 +73,9 @@ class Certificates:
             self._given[watched] = digest
             try:
                 load(watched.kind, str(watched.path), text)
+            except HaproxySilent as silent:
+                log.warning("%s is not renewed yet, trying on: %s", watched.path, silent)
+                del self._given[watched]
             except Exception:
                 self.failures += 1
                 log.exception("%s: the renewed file is not in use, the old one goes on", watched)

@@ -47,6 +47,10 @@ class HaproxyFailure(Exception):
     """HAProxy did not answer on its socket, or refused a command; says which."""
 
 
+class HaproxySilent(HaproxyFailure):
+    """HAProxy did not answer: nobody knows whether it has carried the command out."""
+
+
 @dataclass(frozen=True)
 class Names:
     """How haproxy.cfg calls things: the table is `backend`, a member's own backend has its name
@@ -215,7 +219,7 @@ class Runtime:
     def ask(self, *lines: str, payload: str = "") -> list[str]:
         """Carry out `lines` in one connection and return the answer to each.
 
-        A payload (PEM text) belongs to the one line given with it. Raises HaproxyFailure.
+        A payload (PEM text) belongs to the one line given with it. Raises HaproxySilent.
         """
         text = f"{lines[0]} <<\n{payload.strip()}\n\n" if payload else ";".join(lines) + "\n"
         deadline = time.monotonic() + ASK_SECONDS
@@ -229,7 +233,7 @@ class Runtime:
                     answer += part
                     connection.settimeout(max(0.001, deadline - time.monotonic()))
         except OSError as wrong:
-            raise HaproxyFailure(f"no answer to {lines[0]!r}: {wrong}") from wrong
+            raise HaproxySilent(f"no answer to {lines[0]!r}: {wrong}") from wrong
         # each answer ends with an empty line
         return bytes(answer).decode(errors="replace").split("\n\n")
 
@@ -271,7 +275,8 @@ class Runtime:
     def load_pem(self, kind: str, name: str, pem: str) -> None:
         """Replace a certificate (`kind` `cert`) or authority (`ca-file`) that the config names.
 
-        Connections that are open do not notice. Raises HaproxyFailure, with the old one kept.
+        Connections that are open do not notice. Raises HaproxyFailure, with the old one kept, and
+        HaproxySilent: then it may be loaded again.
         """
         # an empty line would end the payload
         payload = "\n".join(line for line in pem.splitlines() if line.strip())

@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 
+from dpe_balancer import haproxy
 from dpe_balancer.certificates import Certificates
 from dpe_balancer.config import load_config, pod_from_environment
 from dpe_balancer.drain import EndWithAnswer, Fence
 from dpe_balancer.haproxy import (
     HaproxyFailure,
+    HaproxySilent,
     Names,
+    Runtime,
     commands,
     frontend_sessions,
     member_state,
@@ -233,6 +237,45 @@ def test_certificates_are_loaded_once_a_change(tmp_path: Path) -> None:
     certificates.renew(load)
     certificates.renew(load)
     assert (len(loaded), certificates.renewals, certificates.failures) == (2, 1, 1)
+
+
+def test_a_certificate_that_haproxy_did_not_answer_about_is_loaded_again(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.crt"
+    authority.write_text("one\n")
+    silent = [HaproxySilent("no answer"), HaproxySilent("no answer")]
+    loaded: list[str] = []
+
+    def load(_kind: str, _name: str, pem: str) -> None:
+        if silent:
+            raise silent.pop()
+        loaded.append(pem)
+
+    certificates = Certificates(None, authority)
+    certificates.started()
+    authority.write_text("two\n")
+    for _ in range(4):
+        certificates.renew(load)
+    assert loaded == ["two\n"]
+    assert (certificates.renewals, certificates.failures) == (1, 0)
+
+
+def test_no_answer_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither to the first command nor to the second one."""
+    monkeypatch.setattr(haproxy, "ASK_SECONDS", 0.05)
+    with socket.socket(socket.AF_UNIX) as nobody_accepts:
+        nobody_accepts.bind(str(tmp_path / "sock"))
+        nobody_accepts.listen()
+        with pytest.raises(HaproxySilent, match="set ssl cert"):
+            Runtime(tmp_path / "sock", NAMES).load_pem("cert", "x", "pem")
+
+    class SilentAtCommit(Runtime):
+        def ask(self, *lines: str, payload: str = "") -> list[str]:
+            if lines[0].startswith("commit"):
+                raise HaproxySilent("no answer")
+            return ["Transaction created for certificate x!"]
+
+    with pytest.raises(HaproxySilent):
+        SilentAtCommit(tmp_path / "sock", NAMES).load_pem("cert", "x", "pem")
 
 
 def test_metrics_text() -> None:
