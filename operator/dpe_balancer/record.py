@@ -31,6 +31,11 @@ MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
 MANAGER: Final = "elector.dpe.dev"
 # More times than this are nobody's flap limit; the rest is foreign text.
 _TIMES: Final = 32
+# A Lease counts its epochs in 32 bits, so nobody could write over a higher one. This leaves room
+# for a million take-overs more.
+_HIGHEST_EPOCH: Final = 2**31 - 1_000_000
+# With more digits a number does not fit into 64 bits; that is foreign text too.
+_DIGITS: Final = 18
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def read_record(slice_object: JsonObject, *, fresh_for: int = 0) -> Record:
     endpoints = slice_object.get("endpoints") or []
     routed = endpoints[0].get("targetRef") or {} if len(endpoints) == 1 else {}
     return Record(
-        epoch=_number(notes.get(EPOCH)),
+        epoch=_epoch(notes),
         active=notes.get(ACTIVE) or None,
         since=notes.get(SINCE, ""),
         switch_count=_number(notes.get(COUNT)),
@@ -85,7 +90,7 @@ def read_record(slice_object: JsonObject, *, fresh_for: int = 0) -> Record:
 def read_request(text: str) -> SwitchRequest | None:
     """A request `MEMBER@COUNT`; None for anything else."""
     member, at, count = text.rpartition("@")
-    if not at or not member or not (count.isascii() and count.isdigit()):
+    if not at or not member or not _is_number(count):
         return None
     return SwitchRequest(member, int(count))
 
@@ -98,7 +103,7 @@ def compose(
     Raises ValueError when a higher epoch is written on it: then the Lease's epoch must be lifted
     above that first, as nobody writes over a higher epoch.
     """
-    found = _number(_annotations(slice_object).get(EPOCH))
+    found = _epoch(_annotations(slice_object))
     if found > wanted.epoch:
         raise ValueError(f"the slice carries epoch {found}, above our {wanted.epoch}")
     result = copy.deepcopy(slice_object)
@@ -142,8 +147,17 @@ def _annotations(slice_object: JsonObject) -> Mapping[str, str]:
     return notes
 
 
+def _epoch(notes: Mapping[str, str]) -> int:
+    found = _number(notes.get(EPOCH))
+    return found if found <= _HIGHEST_EPOCH else 0
+
+
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() else 0
+    return int(text) if text and _is_number(text) else 0
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
 def _read_switch(text: str) -> Switch | None:

@@ -17,6 +17,8 @@ SILENCE: Final = timedelta(seconds=60)
 # A holder that was silent and is heard again wakes nobody: renewals are no events. So long after an
 # outage of the API server a status may still say that nobody holds it.
 LISTEN_SECONDS: Final = 10.0
+# With more digits a number does not fit into 64 bits, and so into no status.
+_DIGITS: Final = 18
 _STATES: Final[dict[str, State]] = {"UP": "Up", "DOWN": "Down"}
 
 
@@ -50,8 +52,9 @@ class Record:
     @property
     def requested(self) -> tuple[str, int] | None:
         """The member and number of the switch request on the slice, or None."""
-        member, _, number = (self.request or "").rpartition("@")
-        return (member, int(number)) if member and number.isdigit() else None
+        member, _, text = (self.request or "").rpartition("@")
+        number = _number(text)
+        return (member, number) if member and number is not None else None
 
 
 def read_record(
@@ -62,7 +65,6 @@ def read_record(
         return Record()
     notes = annotations(slice_)
     last = _json(notes.get(constants.ANNOTATION_LAST_SWITCH))
-    count = notes.get(constants.ANNOTATION_SWITCH_COUNT, "0")
     since = notes.get(constants.ANNOTATION_ACTIVE_SINCE)
     states = _json(notes.get(constants.ANNOTATION_MEMBER_STATES))
     routed = dig(slice_, "endpoints", 0, "targetRef", "name")
@@ -72,7 +74,7 @@ def read_record(
         fresh=silent_in is not None,
         active=notes.get(constants.ANNOTATION_ACTIVE_MEMBER) or None,
         since=since if _time(since) else None,
-        count=int(count) if count.isdigit() else 0,
+        count=_number(notes.get(constants.ANNOTATION_SWITCH_COUNT, "0")) or 0,
         states={name: _STATES.get(str(value), "Unknown") for name, value in states.items()},
         routed=routed,
         last_switch=_last_switch(last),
@@ -90,6 +92,11 @@ def _silent_in(lease: Mapping[str, Any] | None, now: datetime) -> float | None:
         return None
     age = now - datetime.fromisoformat(str(renewed).replace("Z", "+00:00"))
     return (SILENCE - age).total_seconds() if age < SILENCE else None
+
+
+def _number(text: str) -> int | None:
+    usable = text.isascii() and text.isdigit() and len(text) <= _DIGITS
+    return int(text) if usable else None
 
 
 def _json(text: str | None) -> dict[str, Any]:

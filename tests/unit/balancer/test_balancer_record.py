@@ -126,6 +126,20 @@ def test_a_higher_epoch_is_not_overwritten() -> None:
         compose(higher, WANTED, POD, PORT)
 
 
+@pytest.mark.parametrize("epoch", ["2147483647", "2146483649", "9" * 5000])
+def test_an_epoch_that_a_lease_could_not_count_above_is_foreign(epoch: str) -> None:
+    """A Lease counts in 32 bits. It leaves room for a million take-overs."""
+    edited = empty()
+    edited["metadata"]["annotations"]["dpe.dev/epoch"] = epoch
+    assert read_record(edited).epoch == 0
+    written = compose(edited, WANTED, POD, PORT)
+    assert written is not None
+    assert written["metadata"]["annotations"]["dpe.dev/epoch"] == "5"
+    edited["metadata"]["annotations"]["dpe.dev/epoch"] = "2146483648"
+    with pytest.raises(ValueError, match="epoch 2146483648, above our 5"):
+        compose(edited, WANTED, POD, PORT)
+
+
 def test_news_of_health_alone() -> None:
     written = compose(empty(), WANTED, POD, PORT)
     assert written is not None
@@ -136,7 +150,9 @@ def test_news_of_health_alone() -> None:
     assert not differs_only_in_states(empty(), news)
 
 
-@pytest.mark.parametrize("text", ["", "b", "@3", "b@", "b@-1", "b@x", "b@²", "b@1.0"])
+@pytest.mark.parametrize(
+    "text", ["", "b", "@3", "b@", "b@-1", "b@x", "b@²", "b@1.0", "b@" + "1" * 5000]
+)
 def test_what_is_no_request(text: str) -> None:
     assert read_request(text) is None
 
@@ -151,6 +167,9 @@ def test_foreign_text_counts_as_absent() -> None:
     }
     found = read_record({"metadata": {"annotations": notes}, "endpoints": None})
     assert found == Record()
+    for count in ("²", "9" * 19, "9" * 5000):
+        found = read_record({"metadata": {"annotations": {"dpe.dev/switch-count": count}}})
+        assert found == Record()
     for gap in ("-1", "true", '"1s"', "null"):
         text = f'{{"from":"a","to":"b","cause":"Requested","at":"t","gapMs":{gap}}}'
         found = read_record({"metadata": {"annotations": {"dpe.dev/last-switch": text}}})

@@ -78,6 +78,10 @@ def test_what_cannot_be_read_counts_as_not_said() -> None:
     assert record.count == 0 and record.states == {}
     assert record.last_switch is None and record.requested is None
     assert record.since is None and record.unplanned == ()
+    for number in ("-1", "1.0", "²", "9" * 19, "9" * 5000):
+        notes = slice_(switch_count=number, switch_request=f"a@{number}")
+        found = read_record(notes, LEASE, now=NOW)
+        assert (found.count, found.requested) == (0, None)
     for gap in ("-1", "true", "null", '"1s"'):
         found = read_record(slice_(last_switch=f'{{"to": "b", "gapMs": {gap}}}'), LEASE, now=NOW)
         assert (found.gap_ms, found.last_switch) == (None, {"to": "b"})
