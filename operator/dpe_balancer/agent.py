@@ -11,11 +11,11 @@ import datetime
 import logging
 import signal
 import socket
-import threading
 import time
 from dataclasses import replace
 
 from dpe_balancer import local_files
+from dpe_balancer.bell import Bell
 from dpe_balancer.certificates import Certificates
 from dpe_balancer.config import AgentConfig
 from dpe_balancer.decision import (
@@ -105,7 +105,7 @@ class Agent:
         self._stop_at: float | None = None
         self._left_at: float | None = None
         self._away_since: float | None = None
-        self._wake = threading.Event()
+        self._bell = Bell()
 
     def run(self) -> None:
         """Work until SIGTERM; raises Fatal when HAProxy hangs or does not start."""
@@ -117,8 +117,7 @@ class Agent:
             if self._first_record():
                 while not self._is_done():
                     self._tick()
-                    self._wake.wait(TICK_SECONDS)
-                    self._wake.clear()
+                    self._bell.wait(TICK_SECONDS)
         finally:
             self._take_back()
             self._child.kill()
@@ -165,10 +164,10 @@ class Agent:
     def _on_stop(self, *_: object) -> None:
         if self._stop_at is None:
             self._stop_at = time.monotonic()
-        self._wake.set()
+        self._bell.ring()
 
     def _on_child(self, *_: object) -> None:
-        self._wake.set()
+        self._bell.ring()
 
     def _first_record(self) -> bool:
         """Wait until the active member is known, before HAProxy may serve; False: told to stop."""
@@ -192,8 +191,7 @@ class Agent:
             if not warned and time.monotonic() - begin > FIRST_READ_SECONDS:
                 log.warning("waiting for the API server: which member is active is not known yet")
                 warned = True
-            self._wake.wait(TICK_SECONDS)
-            self._wake.clear()
+            self._bell.wait(TICK_SECONDS)
         return False
 
     def _tick(self) -> None:
