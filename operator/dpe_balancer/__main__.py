@@ -15,6 +15,7 @@ from dpe_balancer.agent import Agent, Fatal
 from dpe_balancer.config import load_config, peers_from_environment, pod_from_environment
 from dpe_balancer.haproxy import Names, Runtime, open_port
 from dpe_balancer.keeper import Board, Paths, Watcher, Writer
+from dpe_balancer.log_lines import log_to_stderr
 from dpe_balancer.peer import Peer
 from dpe_elector.api_client import ApiClient
 
@@ -26,15 +27,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="dpe-balancer", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="agent.json")
     arguments = parser.parse_args()
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
+    log_to_stderr()
     try:
         return _run(arguments.config)
     except (Fatal, OSError, ValueError) as wrong:
         log.error("%s", wrong)
+        return 1
+    except Exception:  # Python itself would wait for who reads standard error
+        log.exception("the agent ends")
         return 1
 
 

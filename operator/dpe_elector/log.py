@@ -26,10 +26,13 @@ class Log:
     def __call__(self, message: str) -> None:
         """Write one line, or lose it."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = f"{stamp} dpe-elector {self._part}: {message}\n"
+        self.write(f"{stamp} dpe-elector {self._part}: {message}")
+
+    def write(self, line: str) -> None:
+        """Write one line as it is, or lose it."""
         # up to 4096 bytes go into a pipe whole or not at all
         with contextlib.suppress(OSError):
-            os.write(self._descriptor, line.encode(errors="replace")[:4000])
+            os.write(self._descriptor, line.encode(errors="replace")[:4000] + b"\n")
 
     def named(self, part: str) -> "Log":
         """Return a log of another process."""
