@@ -28,8 +28,9 @@ from dpe_balancer.decision import (
     with_word,
 )
 from dpe_balancer.drain import Drain, Place, drain
-from dpe_balancer.haproxy import Child, HaproxyFailure, Runtime, accepts
+from dpe_balancer.haproxy import Child, HaproxyFailure, Runtime
 from dpe_balancer.keeper import Board
+from dpe_balancer.liveness import HUNG_SECONDS, Liveness
 from dpe_balancer.metrics import Figures
 from dpe_balancer.model import Choice, Moment, Role, Seen, SetActive, Site, Watch
 from dpe_balancer.peer import Peer, SignFile
@@ -40,10 +41,7 @@ from dpe_balancer.watch import Meter, measured, watched
 log = logging.getLogger("dpe_balancer")
 
 TICK_SECONDS = 0.1
-PROBE_SECONDS = 0.5
 SECOND = 1.0
-# A HAProxy that answers nothing for this long hangs.
-HUNG_SECONDS = 3.0
 # How long to wait for the record at the start, before what was kept of it has to do.
 FIRST_READ_SECONDS = 3.0
 START_SECONDS = 3.0
@@ -99,8 +97,8 @@ class Agent:
         self._outages = 0
         self._ready = False
         self._restarts = -1
-        self._started_at = self._answered_at = self._accepted_at = 0.0
-        self._probed_at = self._second_at = self._ticked_at = 0.0
+        self._liveness = Liveness(config.listen_address, config.listen_port)
+        self._started_at = self._second_at = 0.0
         self._short_lives = 0
         self._stop_at: float | None = None
         self._left_at: float | None = None
@@ -144,6 +142,7 @@ class Agent:
             holder=self._role.holder,
             routed=is_mine(self._site, record),
             ready=self._ready,
+            full=self._liveness.full,
             peer_silent=bool(self._peer.silent),
             switch_count=choice.switch_count,
             haproxy_restarts=max(0, self._restarts),
@@ -196,10 +195,7 @@ class Agent:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if now - self._ticked_at > HUNG_SECONDS:
-            # we were asleep ourselves (a paused machine): HAProxy gets its time to wake up too
-            self._answered_at = self._accepted_at = now
-        self._ticked_at = now
+        self._liveness.tick(now)
         self._role = local_files.read_role(self._role_file, local_files.boot_time())
         if not self._child.running:
             if self._left_at is not None:
@@ -207,7 +203,7 @@ class Agent:
             self._start_haproxy(now)
         try:
             seen = self._runtime.look()
-            self._answered_at = time.monotonic()
+            self._liveness.answered(full=seen.full)
             self._decide(seen)
         except HaproxyFailure as failure:
             log.warning("%s", failure)
@@ -229,7 +225,8 @@ class Agent:
                 raise Fatal(f"HAProxy ended {SHORT_LIVES} times right after its start")
         self._certificates.started()
         self._child.start(self._choice.serving)
-        self._started_at = self._answered_at = self._accepted_at = now
+        self._started_at = now
+        self._liveness.started(now)
         while time.monotonic() - now < START_SECONDS and self._child.running:
             try:
                 self._runtime.look()
@@ -321,16 +318,10 @@ class Agent:
 
     def _probe(self) -> None:
         """Find out whether HAProxy hangs: on its socket or on the port that clients use."""
-        now = time.monotonic()
-        if self._left_at is None and now - self._probed_at >= PROBE_SECONDS:
-            self._probed_at = now
-            if accepts(self._config.listen_address, self._config.listen_port):
-                self._accepted_at = time.monotonic()
-        if self._left_at is None:
-            oldest = min(self._answered_at, self._accepted_at)
-        else:
-            oldest = self._answered_at
-        if time.monotonic() - oldest > HUNG_SECONDS and self._child.running:
+        listens = self._left_at is None
+        if listens:
+            self._liveness.probe(time.monotonic())
+        if self._liveness.hangs(listens=listens) and self._child.running:
             raise Fatal(f"HAProxy (pid {self._child.pid}) hangs: no answer for {HUNG_SECONDS:g} s")
 
     def _each_second(self) -> None:

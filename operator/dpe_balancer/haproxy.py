@@ -70,16 +70,15 @@ class Names:
 
 
 def read_seen(names: Names, stat: str, rest: str) -> Seen:
-    """One look at HAProxy, from the answers to `show stat` (servers), and `show table` with the
-    `get var` of each member's good checks.
-
-    Raises HaproxyFailure when a member is missing in them.
+    """One look at HAProxy, from the answers to `show stat` (frontends, servers), and `show table`
+    with the `get var` of each member's good checks. HaproxyFailure when a member is missing in it.
     """
     states: dict[str, MemberState] = {}
     sessions, answers = dict.fromkeys(names.ids, 0), dict.fromkeys(names.ids, 0)
     disabled, held = set(), set()
     fenced = False
-    for row in _rows(stat):
+    rows = list(_rows(stat))
+    for row in rows:
         proxy, member = row["pxname"], row["svname"]
         if member not in names.ids or not proxy.startswith(f"{names.backend}-"):
             continue
@@ -107,6 +106,7 @@ def read_seen(names: Names, stat: str, rest: str) -> Seen:
         answers=answers,
         ends_with_answer=_word(rest, "gpt0") not in (None, "0"),
         fenced=fenced,
+        full=_is_full(names, rows),
     )
 
 
@@ -121,6 +121,16 @@ def member_state(status: str, check: str) -> MemberState:
     if status.startswith("MAINT") or check.lstrip("* ") in ("", "INI"):
         return "UNKNOWN"
     return "UP" if status.startswith("UP") else "DOWN"
+
+
+def _is_full(names: Names, rows: Iterable[Mapping[str, str]]) -> bool:
+    """Whether the clients' frontend has as many connections as its `maxconn`: HAProxy accepts no
+    more until one is closed."""
+    return any(
+        0 < int(row["slim"] or 0) <= int(row["scur"] or 0)
+        for row in rows
+        if (row["pxname"], row["svname"]) == (names.frontend, "FRONTEND")
+    )
 
 
 def frontend_sessions(names: Names, stat: str) -> int:
@@ -240,7 +250,7 @@ class Runtime:
     def look(self) -> Seen:
         """See the members' states, their sessions, and where requests go."""
         counters = [f"get var proc.good_{number}" for number in self.names.ids.values()]
-        answers = self.ask("show stat -1 4 -1", f"show table {self.names.backend}", *counters)
+        answers = self.ask("show stat -1 5 -1", f"show table {self.names.backend}", *counters)
         return read_seen(self.names, answers[0], "\n".join(answers[1:]))
 
     def act(self, actions: Iterable[Action | DrainAction]) -> None:

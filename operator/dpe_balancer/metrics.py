@@ -32,6 +32,7 @@ class Figures:
     holder: bool = False
     routed: bool = False
     ready: bool = False
+    full: bool = False
     peer_silent: bool = False
     switch_count: int = 0
     haproxy_restarts: int = 0
@@ -70,6 +71,8 @@ def render(figures: Figures) -> str:
         labels = f'{{from="{last.source}",to="{last.target}",cause="{last.cause}"}}'
         put("last_switch_info", "gauge", "The last change, and why.", (labels, 1))
     put("ready", "gauge", "1 while this balancer could take clients.", ("", figures.ready))
+    text = "1 while HAProxy has as many clients as it takes, and 10 s more."
+    put("full", "gauge", text, ("", figures.full))
     text = "1 while the routed balancer does not answer this one's questions."
     put("peer_silent", "gauge", text, ("", figures.peer_silent))
     for name, text, value in (

@@ -118,7 +118,7 @@ class Seen:
     those it must not fall back to. Two counters since HAProxy's start: `goods` good checks,
     `answers` answers to clients (TCP: connections, as it sees no answers). `ends_with_answer`:
     connections end with their answer (HTTP); `fenced`: no member but the active one is used, even
-    if that is down (see drain.py)."""
+    if that is down (see drain.py). `full`: there are as many clients as HAProxy takes."""
 
     states: Mapping[str, MemberState]
     sessions: Mapping[str, int]
@@ -129,6 +129,7 @@ class Seen:
     answers: Mapping[str, int] = field(default_factory=dict)
     ends_with_answer: bool = False
     fenced: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.support.balancer_alone import configured
 from tests.support.balancer_parts import Member, until
 from tests.support.ports import free_port
 
-from dpe_balancer.config import AgentConfig, load_config
 from dpe_balancer.haproxy import Child, HaproxyFailure, Names, Runtime
 from dpe_balancer.model import Enable, HoldBack, SetActive
-from dpe_operator.builders.haproxy import (
-    AgentMember,
-    AgentSettings,
-    HaproxySettings,
-    HealthCheck,
-    MemberAddress,
-    render_agent_config,
-    render_haproxy,
-)
 
 pytestmark = pytest.mark.integration
 NAMES = Names("dpe", {"a": 1, "b": 2})
@@ -35,31 +26,6 @@ def members(tmp_path: Path) -> Iterator[tuple[Member, Member]]:
     yield first, second
     first.kill()
     second.kill()
-
-
-def configured(folder: Path, members: tuple[Member, Member], port: int) -> AgentConfig:
-    """The files as the operator writes them, for plain HTTP."""
-    settings = HaproxySettings(
-        tls_mode="None",
-        listen_port=port,
-        stats_port=free_port(),
-        listen_address="127.0.0.1",
-        run_directory=str(folder),
-        members=tuple(
-            MemberAddress(member.name, number, "127.0.0.1", member.port)
-            for number, member in enumerate(members, start=1)
-        ),
-        health=HealthCheck("/status", body_contains="all is ok"),
-        member_tls=None,
-    )
-    (folder / "haproxy.cfg").write_text(render_haproxy(settings))
-    agent = AgentSettings(
-        service="dpe", slice_name="dpe", lease="dpe", tls_mode="None", listen_port=port,
-        port_name="http", haproxy_config=str(folder / "haproxy.cfg"), run_directory=str(folder),
-        members=tuple(AgentMember(m.name, m.id, None) for m in settings.members),
-    )  # fmt: skip
-    (folder / "agent.json").write_text(render_agent_config(agent))
-    return load_config(folder / "agent.json")
 
 
 def request(port: int) -> socket.socket:

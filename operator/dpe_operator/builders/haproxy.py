@@ -100,7 +100,7 @@ class HaproxySettings:
     ``tls.key`` beside it; needed for Terminate, refused otherwise. ``drain_seconds``: how long a
     stopping HAProxy lets open connections finish. ``name_servers``: address and port of DNS
     servers; empty uses the pod's resolv.conf (host names must then be complete: HAProxy knows no
-    search domains).
+    search domains). ``max_connections``: so many clients at once, the rest waits.
     """
 
     tls_mode: TlsMode
@@ -117,6 +117,7 @@ class HaproxySettings:
     stats_port: int = 8404
     threads: int = 2
     max_connections: int = 4000
+    max_metrics_connections: int = 100
     name_servers: tuple[tuple[str, int], ...] = ()
 
 
@@ -297,6 +298,7 @@ def _check_haproxy(settings: HaproxySettings) -> None:
     _positive("drainSeconds", settings.drain_seconds)
     _positive("threads", settings.threads)
     _positive("maxConnections", settings.max_connections)
+    _positive("maxMetricsConnections", settings.max_metrics_connections)
 
 
 def _check_members(members: tuple[MemberAddress, ...]) -> None:

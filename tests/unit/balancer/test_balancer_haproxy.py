@@ -69,6 +69,19 @@ def test_one_look() -> None:
     assert seen.answers == {"a": 37, "b": 5}
 
 
+@pytest.mark.parametrize(("clients", "full"), [(3999, False), (4000, True)])
+def test_full_is_the_frontend_of_the_clients(clients: int, full: bool) -> None:
+    stat = (
+        "# pxname,svname,scur,slim,stot,status,weight,check_status,\n"
+        f"dpe-in,FRONTEND,{clients},4000,9,OPEN,,,\n"
+        "metrics,FRONTEND,100,100,9,OPEN,,,\n"
+        "dpe-a,a,7,,9,UP,1,L7OK,\n"
+        "dpe-b,b,0,,0,UP,1,L7OK,\n"
+    )
+    assert read_seen(NAMES, stat, TABLE).full is full
+    assert read_seen(NAMES, stat, TABLE).sessions == {"a": 7, "b": 0}
+
+
 def test_in_http_mode_answers_are_counted_and_not_connections() -> None:
     seen = read_seen(NAMES, STAT.replace(",,,,,\n", ",1,20,0,3,\n"), TABLE)
     assert seen.answers == {"a": 48, "b": 48}
@@ -283,6 +296,7 @@ def test_metrics_text() -> None:
     assert 'dpe_balancer_member_up{member="a"} 0\n' in text
     assert 'dpe_balancer_member_active{member="b"} 1\n' in text
     assert "dpe_balancer_holder 1\n" in text
+    assert "dpe_balancer_full 0\n" in text
     assert "# TYPE dpe_balancer_switches_total counter\n" in text
     assert "last_gap" not in text and "active_since" not in text
     last = Switch("a", "b", "MemberDown", "2026-11-26T00:00:00Z", 310)

@@ -75,6 +75,15 @@ def test_settings_as_tried() -> None:
         assert f"  {line}\n" in text
 
 
+def test_clients_and_metrics_fill_only_their_own_part() -> None:
+    """Or the other balancer would hear nothing from one that has all the clients it takes."""
+    text = render_haproxy(replace(PASSTHROUGH, max_connections=4000, max_metrics_connections=100))
+    assert "  maxconn 4100\n" in text.split("\ndefaults\n")[0]
+    assert "  maxconn 4000\n" in section(text, "frontend dpe-in")
+    assert "  maxconn 100\n" in section(text, "frontend metrics")
+    assert text.count("maxconn") == 3
+
+
 def test_each_member_is_asked_by_its_own_name() -> None:
     text = render_haproxy(PASSTHROUGH)
     assert "hdr Host 'radio-member-a.studio.svc' " in text
