@@ -98,6 +98,8 @@ class State:
     seen; `started`: that happened at least once. `seen` is the Lease as last read, `since` the time
     at which this version was first seen, `holder_since` that at which its holder was. `silent` is
     the uid of the pod that does not answer when asked directly, good up to `silent_until`.
+    `attempt` is the epoch of a take-over, begun at `attempted_at`, to which no answer has come (0:
+    none).
     """
 
     epoch: int = 0
@@ -120,6 +122,7 @@ class State:
     called_at: float = float("-inf")
     stale: bool = True
     attempt: int = 0
+    attempted_at: float = 0.0
     next_at: float = float("-inf")
     failures: int = 0
     not_before: float = float("-inf")
@@ -311,7 +314,7 @@ def _stand_by(rules: Rules, state: State, now: float) -> tuple[State, Action]:
         return _call(state, Call.TAKE, now), write
     epoch = max(state.top_epoch, state.seen.epoch) + 1
     write = Write(state.seen, holder=rules.identity, epoch=epoch, fresh=True, early=early)
-    return replace(_call(state, Call.TAKE, now), attempt=epoch), write
+    return replace(_call(state, Call.TAKE, now), attempt=epoch, attempted_at=now), write
 
 
 def _call(state: State, call: Call, now: float) -> State:
@@ -356,13 +359,18 @@ def _early_at(rules: Rules, state: State) -> float:
 
 
 def _own_attempt(rules: Rules, state: State) -> bool:
-    """Whether the Lease shows a take-over of our own whose answer was lost on the way."""
+    """Whether the Lease shows a take-over of our own whose answer was lost on the way.
+
+    One that is seen late, or after a higher epoch, is waited for: somebody else may have held the
+    Lease meanwhile and still be acting, and this is what it was, put back from a dump.
+    """
     lease = state.seen
     return (
         lease is not None
         and state.attempt > 0
         and lease.holder == rules.identity
-        and lease.epoch == state.attempt
+        and lease.epoch == state.attempt >= state.top_epoch
+        and state.since < state.attempted_at + rules.timings.renew_deadline
         and lease.written_by == (rules.identity, state.attempt)
     )
 

@@ -255,6 +255,41 @@ def _restored(seed: int) -> World:
     return play(seed, [SAFE] * 3, [1.0] * 3, faults)
 
 
+def _believes_its_attempt_for_ever(patch: pytest.MonkeyPatch) -> None:
+    def own_attempt(rules: Rules, state: State) -> bool:
+        attempt = (rules.identity, state.attempt)
+        return state.seen is not None and state.attempt > 0 and state.seen.written_by == attempt
+
+    patch.setattr(election, "_own_attempt", own_attempt)
+
+
+def _attempt_put_back(*, is_seen: bool) -> Example:
+    """The answer to a take-over is lost. Another pod holds the Lease since then, whether the first
+    one sees it or not, and is cut off when the Lease is restored as that take-over left it."""
+
+    def example(seed: int) -> World:
+        world = World(seed)
+        world.create(VOUCHED)
+        first, other = (Node(world, name, timings=SAFE) for name in "ab")
+        other.able, first.network.delay = False, 1.0
+        elector = first.guard.elector
+        assert elector is not None
+        while elector.state.call is not Call.TAKE:
+            world.run_until(world.now + 0.01)
+        first.network.cut = True
+        world.run_until(world.now + 1)
+        attempt, other.able = world.lease, True
+        assert attempt is not None and attempt["spec"]["holderIdentity"] == elector.rules.identity
+        world.run_until(world.now + 30 + seed / 7)
+        first.network.cut, first.network.delay = not is_seen, 0.02
+        world.run_until(world.now + 5)
+        first.network.cut, other.network.cut = False, True
+        world.restore(attempt)
+        return _to_the_end(world)
+
+    return example
+
+
 def _slow_death(seconds: float) -> Example:
     """A killed command acts on for longer than the timings provide for."""
 
@@ -333,6 +368,14 @@ PLANTED = [
         "a start that does not raise the epoch", _keeps_the_epoch, _schedule(_ends), epochs_fall
     ),
     Planted("a candidate that believes a dump", _believes_a_dump, _restored),
+    *(
+        Planted(
+            f"a candidate that believes its attempt for ever, {name}",
+            _believes_its_attempt_for_ever,
+            _attempt_put_back(is_seen=is_seen),
+        )
+        for name, is_seen in (("with another holder seen", True), ("unseen", False))
+    ),
     Planted(
         "a holder that keeps the Lease without a command",
         _keeps_the_lease_without_a_command,

@@ -285,6 +285,43 @@ def test_a_lost_take_over_is_not_mixed_up_with_a_name_put_in_by_hand() -> None:
     assert isinstance(story.at(13.4, Found(by_hand)), Wait)
 
 
+def _lost_take_over(until: float) -> tuple[Story, LeaseView]:
+    """A take-over with epoch 5 that was carried out at 10 s; nothing is heard of it up to `until`.
+    Returns the story and the Lease as it left it."""
+    story = Story()
+    story.at(0, Nothing())
+    story.at(10, Found(seen("", released=True)))
+    story.at(13.3, Unreachable())
+    assert story.at(until, Nothing()) == Read()
+    return story, seen(ME, "2", epoch=5, written_by=(ME, 5))
+
+
+def test_a_lost_take_over_put_back_from_a_dump_is_waited_for() -> None:
+    """Somebody else holds the Lease since then, and acts for as long as its permit lasts. On a
+    machine that was paused it looks as if hardly any time had gone by."""
+    story, mine = _lost_take_over(13.4)
+    story.at(13.4, Found(seen(OTHER, "7", epoch=6)))
+    put_back = replace(mine, version="8")
+    story.at(15.5, Nothing())
+    assert isinstance(story.at(15.5, Found(put_back)), Wait)
+    story.at(30.4, Nothing())
+    assert not isinstance(story.at(30.4, Found(put_back)), Write)
+    write = story.at(30.6, Found(put_back))
+    assert isinstance(write, Write) and write.epoch == 7 and write.fresh
+
+
+@pytest.mark.parametrize("fields", [{"version": "8"}, {"version": "8", "uid": "made again"}])
+def test_a_lost_take_over_that_is_found_late_is_waited_for(fields: dict[str, str]) -> None:
+    """Somebody may have held the Lease meanwhile without being seen, and this one been put back."""
+    story, mine = _lost_take_over(60.0)
+    late = replace(mine, **fields)
+    assert isinstance(story.at(60.1, Found(late)), Wait)
+    story.at(75.0, Nothing())
+    assert not isinstance(story.at(75.0, Found(late)), Write)
+    write = story.at(75.2, Found(late))
+    assert isinstance(write, Write) and write.epoch == 6 and write.fresh
+
+
 @pytest.mark.parametrize("written_by", [(OTHER, 4), (ME, 4)])
 def test_the_own_name_written_by_somebody_else_is_waited_for(written_by: tuple[str, int]) -> None:
     story = Story()
