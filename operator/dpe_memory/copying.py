@@ -169,7 +169,9 @@ class Copying:
             sync_folder(target)
             with contextlib.suppress(OSError):
                 mode = os.lstat(os.path.join(self.source, path)).st_mode
-                os.chmod(target, stat.S_IMODE(mode) & 0o777 | 0o700)
+                # inherited from the volume: what the watcher writes then belongs to its group
+                inherited = os.lstat(target).st_mode & stat.S_ISGID
+                os.chmod(target, stat.S_IMODE(mode) & 0o777 | 0o700 | inherited)
 
     def _copied(self, settled: bool) -> Copied:
         files = {path: look for path, look in self.done.items() if look.kind == "file"}

@@ -74,3 +74,21 @@ def test_what_another_user_may_not_read_is_said(site: Site) -> None:
     as_user(65002, second)
     as_user(65001, lambda: site.start("a"))
     assert contents(site.files(3)) == {"secret": "x"}
+
+
+def test_what_is_written_into_a_copy_belongs_to_the_group_of_the_volume(site: Site) -> None:
+    """A folder with the set-group-id bit, as fsGroup makes it, hands its group on to new files."""
+
+    def first() -> None:
+        site.start("a")
+        site.write(entries="x", folder__inner="y")
+        site.start("a")
+        os.umask(0o007)
+        site.write(entries2="x", folder__inner2="y", new__inner="z")
+
+    as_user(65001, first)
+    as_user(65002, lambda: site.start("b"))
+    assert {path.stat().st_gid for path in site.files(2).rglob("*")} == {GROUP}
+    assert len(contents(site.files(3))) == 5
+    modes = {path.stat().st_mode & 0o7777 for path in site.files(3).rglob("*") if path.is_dir()}
+    assert modes == {0o2775, 0o2770}
