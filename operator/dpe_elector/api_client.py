@@ -26,6 +26,8 @@ JsonObject = dict[str, Any]
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _READ_BYTES = 65536
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# what a watch may end with, whatever comes in
+_BROKEN = (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, AttributeError)
 
 
 class ApiFailure(Exception):
@@ -120,8 +122,10 @@ class Watch:
                         status.get("reason", ""),
                         status.get("message", ""),
                     )
+                if not isinstance(event["object"], dict):
+                    raise ValueError("the event is not about an object")
                 yield WatchEvent(event["type"], event["object"])
-        except (OSError, ValueError, KeyError, AttributeError, http.client.HTTPException) as broken:
+        except _BROKEN as broken:
             raise ApiUnreachable(f"watch: {_text(broken)}") from broken
         finally:
             self.close()
@@ -239,9 +243,9 @@ class ApiClient:
         }
         query.update({key: value for key, value in options.items() if value})
         full = f"{path}?{urlencode(query)}"
-        connection = self._connect(timeout)
-        watch = Watch(connection)
-        watch._open(full, self._headers())
+        headers = self._headers()
+        watch = Watch(self._connect(timeout))
+        watch._open(full, headers)
         watch._allow_silence(timeout_seconds + timeout)
         return watch
 
@@ -339,7 +343,10 @@ class ApiClient:
         if self._token_file is not None:
             # while kubelet swaps the file, the token of a moment ago is still good
             with contextlib.suppress(OSError):
-                self._token = self._token_file.read_text().strip()
+                self._token = self._token_file.read_bytes().decode("ascii", "replace").strip()
+            if not (self._token.isascii() and self._token.isprintable()):
+                # http.client refuses it too, but with the token in its error
+                raise ApiUnreachable(f"token file {self._token_file}: this is no token")
         headers = {"Accept": "application/json", "User-Agent": "dpe-elector"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"

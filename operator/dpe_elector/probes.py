@@ -18,6 +18,7 @@ LIVE_SECONDS = 20.0
 # A ready file older than this says nothing any more.
 READY_FILE_SECONDS = 5.0
 _REQUEST_BYTES = 4096
+_ACCEPT_PAUSE = 0.1
 
 
 @dataclass
@@ -128,7 +129,11 @@ class Probes:
             try:
                 connection, _ = self._socket.accept()
             except OSError:
-                return
+                if self._socket.fileno() < 0:
+                    return  # closed
+                # no room for one more connection: without answers kubelet would end the container
+                time.sleep(_ACCEPT_PAUSE)
+                continue
             with contextlib.suppress(OSError), connection:
                 # nobody may hold up the others
                 connection.settimeout(1.0)

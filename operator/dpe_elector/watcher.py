@@ -10,7 +10,7 @@ import os
 import threading
 import time
 
-from dpe_elector.api_client import ApiClient, ApiFailure, Watch
+from dpe_elector.api_client import ApiClient, Watch
 
 _WATCH_SECONDS = 60.0
 
@@ -41,7 +41,8 @@ class Watcher:
 
     def _run(self) -> None:
         while True:
-            with contextlib.suppress(ApiFailure), self._open() as watch:
+            # whatever is wrong with a watch, the next one may be well; who reads the Lease says it
+            with contextlib.suppress(Exception), self._open() as watch:
                 for event in watch:
                     self._notice(event.type, event.object)
             time.sleep(self._pause)

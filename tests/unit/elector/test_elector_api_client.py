@@ -112,6 +112,19 @@ def test_a_missing_token_file_keeps_the_last_token(
     assert server.seen[1][2]["Authorization"] == "Bearer first"
 
 
+@pytest.mark.parametrize("content", [b"sec\nret", b"sec\rret", b"sec\xffret", "sec€ret".encode()])
+def test_a_token_that_cannot_be_sent_is_told_by_its_file_only(
+    server: Scripted, client: ApiClient, tmp_path: Path, content: bytes
+) -> None:
+    """Python's own error repeats the header, and what is raised here comes into the log."""
+    (tmp_path / "token").write_bytes(content)
+    for call in (lambda: client.get("/a"), lambda: client.watch("/leases", 30)):
+        with pytest.raises(ApiUnreachable, match=f"token file {tmp_path}/token") as caught:
+            call()
+        assert "sec" not in str(caught.value) and "ret" not in str(caught.value)
+    assert server.seen == []
+
+
 def test_a_status_answer_becomes_an_api_error(server: Scripted, client: ApiClient) -> None:
     status = {"kind": "Status", "reason": "Conflict", "message": "the object has been modified"}
     server.answers = [(409, status), (200, {})]
@@ -195,7 +208,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
         made.watch("/a", 1, timeout=1)
 
 
-def stream(*lines: dict[str, Any]) -> Any:
+def stream(*lines: Any) -> Any:
     def answer(handler: Handler) -> None:
         handler.send_response(200)
         handler.send_header("Transfer-Encoding", "chunked")
@@ -233,6 +246,21 @@ def test_watch_raises_what_the_server_sends_as_an_error(
     with pytest.raises(ApiError) as caught:
         list(client.watch("/leases", 30))
     assert (caught.value.status, caught.value.reason) == (410, "Expired")
+
+
+NO_EVENTS = [
+    *(None, 5, "x", []),
+    *({"type": "ADDED"}, {"type": "ADDED", "object": None}, {"type": "ERROR", "object": None}),
+]
+
+
+@pytest.mark.parametrize("line", NO_EVENTS)
+def test_a_line_that_is_no_event_breaks_the_watch(
+    server: Scripted, client: ApiClient, line: Any
+) -> None:
+    server.answers = [stream(line)]
+    with pytest.raises(ApiUnreachable, match="watch: "):
+        list(client.watch("/leases", 30))
 
 
 def test_watch_refused(server: Scripted, client: ApiClient) -> None:

@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The small parts of the elector: timings, flags, permit, messages, link, probes, log."""
 
+import contextlib
+import errno
 import os
+import select
+import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dpe_elector import clock
+from dpe_elector.api_client import WatchEvent
 from dpe_elector.election import Mode, State
 from dpe_elector.link import Link
 from dpe_elector.log import Log
@@ -26,6 +34,7 @@ from dpe_elector.permit import Permit, why_ended
 from dpe_elector.probes import Health, Probes, file_is_fresh
 from dpe_elector.settings import SettingsRefused, parse
 from dpe_elector.timings import PROFILES, Timings, TimingsRefused, check
+from dpe_elector.watcher import Watcher
 
 PACKAGES = Path(sys.modules["dpe_elector"].__file__ or "").parents[1]
 ENVIRONMENT = {"POD_NAMESPACE": "radio", "POD_UID": "u-1", "POD_NAME": "w-0"}
@@ -262,9 +271,6 @@ def test_metrics_have_help_type_and_a_label() -> None:
 
 
 def test_a_probe_server_is_not_held_up_by_a_silent_client() -> None:
-    import socket  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
-
     probes = Probes(0, Health("x", 15.0, hot=True, able=True))
     probes.start()
     with socket.create_connection(("127.0.0.1", probes.port)):
@@ -273,6 +279,57 @@ def test_a_probe_server_is_not_held_up_by_a_silent_client() -> None:
             assert answer.read() == b"ok\n"
         assert time.monotonic() - started < 2
     probes.close()
+
+
+def test_probes_are_answered_again_after_the_machine_had_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    probes = Probes(0, Health("x", 15.0, hot=True, able=True))
+    listening = probes._socket
+    failures = iter([errno.ENFILE, errno.ENOMEM, errno.ECONNABORTED])
+
+    class Full:
+        def accept(self) -> Any:
+            if number := next(failures, 0):
+                raise OSError(number, os.strerror(number))
+            return listening.accept()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(listening, name)
+
+    monkeypatch.setattr(probes, "_socket", Full())
+    probes.start()
+    with urllib.request.urlopen(f"http://127.0.0.1:{probes.port}/livez", timeout=5) as answer:
+        assert answer.read() == b"ok\n"
+
+
+def test_a_closed_probe_server_ends_its_thread() -> None:
+    probes = Probes(0, Health("x", 15.0))
+    probes.close()
+    thread = threading.Thread(target=probes._run, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_the_watch_goes_on_whatever_happens_to_it() -> None:
+    event = WatchEvent("MODIFIED", {"spec": {"holderIdentity": "other"}})
+    rounds: Any = iter([RuntimeError("by a bug"), [event]])
+
+    class Client:
+        def watch(self, *_words: Any, **_more: Any) -> Any:
+            this = next(rounds, None)
+            if this is None:
+                threading.Event().wait()  # the thread ends with the process
+            if isinstance(this, Exception):
+                raise this
+            return contextlib.nullcontext(this)
+
+    client: Any = Client()
+    watcher = Watcher(client, namespace="ns", name="x", pause=0.01)
+    watcher.start()
+    assert select.select([watcher.descriptor], [], [], 5)[0]
+    assert watcher.rang()
 
 
 def test_a_ready_file_grows_stale(tmp_path: Path) -> None:
