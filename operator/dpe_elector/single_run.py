@@ -12,6 +12,7 @@ class SingleRun:
         """Begin with a Lease that was not taken."""
         self.status = exits.NOT_TAKEN
         self._lost = False
+        self._ended = False
         # The elector gives up by itself, after the call that is under way and one more to give the
         # Lease back. This is for one that hangs.
         self._overdue = settings.give_up_at + 2 * settings.timings.call_timeout + 1.0
@@ -28,8 +29,9 @@ class SingleRun:
         return True
 
     def stopped(self, number: int) -> None:
-        """The container is being stopped by a signal; the command's own status replaces this."""
-        if not self._lost:
+        """The container is being stopped by a signal; the command's own status counts, before and
+        after."""
+        if not (self._lost or self._ended):
             self.status = exits.as_shell(-number)
 
     def lost(self) -> None:
@@ -39,5 +41,6 @@ class SingleRun:
 
     def ended(self, code: int) -> None:
         """The command ended with `code` (negative: by that signal)."""
+        self._ended = True
         if not self._lost:
             self.status = exits.as_shell(code)

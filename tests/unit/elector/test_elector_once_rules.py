@@ -171,6 +171,15 @@ def test_the_statuses_that_are_not_the_commands() -> None:
     assert outcome.status == exits.PERMIT_ENDED == 75
 
 
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_stop_after_the_command_has_ended_changes_nothing(code: int) -> None:
+    """What it left behind is still being killed, but the work is done, or has failed."""
+    outcome = run()
+    outcome.ended(code)
+    outcome.stopped(15)
+    assert outcome.status == code
+
+
 def test_only_an_elector_that_gave_up_ends_the_wait_before_the_guard_does() -> None:
     outcome = run()
     assert outcome.gave_up(69, starts=0)
