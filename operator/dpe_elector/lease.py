@@ -170,7 +170,8 @@ def _recent(end: object, wall: float) -> bool:
         isinstance(end, list)
         and len(end) == 3
         and isinstance(end[0], int)
-        and abs(wall - end[0]) < ENDS_SECONDS
+        # compared, not subtracted: a number by hand may be too large for a float
+        and wall - ENDS_SECONDS < end[0] < wall + ENDS_SECONDS
     )
 
 
@@ -187,7 +188,7 @@ def empty(namespace: str, name: str) -> JsonObject:
 def _record(annotations: JsonObject) -> JsonObject:
     try:
         record = json.loads(annotations.get(RECORD) or "{}")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -166,7 +166,7 @@ def _lifted(lease: JsonObject, above: int) -> JsonObject | None:
 def _record(notes: dict[str, str]) -> JsonObject:
     try:
         found = json.loads(notes.get(elector_lease.RECORD) or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

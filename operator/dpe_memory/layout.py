@@ -187,7 +187,7 @@ def read_object(content: bytes | str) -> dict[str, Any]:
     """Read a JSON object; an empty one if it is none."""
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

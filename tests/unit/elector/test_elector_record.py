@@ -95,7 +95,12 @@ def test_only_the_newest_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "junk", ["none", 5, [1, 2], [["x", "y", "z"]], [[T]], [[T, "a", 1, 2]], [None], {"a": 1}]
+    "junk",
+    [
+        *("none", 5, [1, 2], [["x", "y", "z"]], [[T]], [[T, "a", 1, 2]], [None], {"a": 1}),
+        *([[10**400, "a", 1]], [[-(10**400), "a", 1]]),
+    ],
+    ids=range(10),
 )
 def test_ends_written_by_hand_do_no_harm(junk: object) -> None:
     edited = {**MADE, "metadata": {"annotations": {RECORD: json.dumps({"ends": junk})}}}

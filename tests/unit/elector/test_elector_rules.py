@@ -498,6 +498,8 @@ def test_the_record_remembers_a_duration_that_was_edited() -> None:
         {"metadata": {"annotations": {lease.RECORD: "[1]"}}, "spec": {"leaseTransitions": "x"}},
         {"spec": {"holderIdentity": None, "leaseDurationSeconds": None, "leaseTransitions": -3}},
         {"metadata": {"annotations": {lease.RECORD: '{"epoch":true,"state":"released"}'}}},
+        {"metadata": {"annotations": {lease.RECORD: '{"state":' + "[" * 100_000}}},
+        {"metadata": {"annotations": {lease.RECORD: '{"epoch":' + "9" * 5000 + "}"}}},
     ],
 )
 def test_a_lease_full_of_junk_reads_as_empty(junk: dict[str, Any]) -> None:

@@ -163,7 +163,11 @@ def test_marks_and_owners_are_read_as_they_are_written() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff\x00", b"[", b"{", b"[]", b"null", b"1", b'"x"', b'[{"epoch": 1}]', b"{}"],
+    [
+        *(b"", b"\xff\x00", b"[", b"{", b"[]", b"null", b"1", b'"x"', b'[{"epoch": 1}]', b"{}"),
+        b'{"epoch":' + b"[" * 60000,
+    ],
+    ids=range(11),
 )
 def test_what_is_no_mark_is_none(content: bytes) -> None:
     assert decode_mark(content) is None
