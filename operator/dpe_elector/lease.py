@@ -21,6 +21,11 @@ RECORD = "dpe.dev/elector-record"
 CRASH_LOOP_ENDS = 5
 ENDS_SECONDS = 600
 ENDS_KEPT = 10
+# leaseTransitions is an int32, and at its end nobody could take the Lease any more. So nobody lifts
+# it above HIGHEST_LIFT, and a number far above that was put in by hand, unless the record says that
+# an elector has come so far.
+HIGHEST_LIFT = 2**31 - 1_000_000
+_BY_HAND = HIGHEST_LIFT + 500_000
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,9 @@ class LeaseView:
     """A Lease as the election sees it.
 
     `version` is the resourceVersion, `duration` the longest of the durations found (seconds),
-    `epoch` the leaseTransitions, `released` whether the last holder gave it back itself (only then
-    nobody can be acting), `written_by` the identity and epoch in the record. `raw` is the object.
+    `epoch` the leaseTransitions (or what the record says, if they leave no room for another),
+    `released` whether the last holder gave it back itself (only then nobody can be acting),
+    `written_by` the identity and epoch in the record. `raw` is the object.
     """
 
     uid: str
@@ -77,7 +83,10 @@ def view(lease: JsonObject) -> LeaseView:
     spec = lease.get("spec") or {}
     record = _record(metadata.get("annotations") or {})
     holder = str(spec.get("holderIdentity") or "")
-    epoch = _number(spec.get("leaseTransitions"))
+    epoch = transitions = _number(spec.get("leaseTransitions"))
+    recorded = _number(record.get("epoch"), otherwise=-1)
+    if transitions > _BY_HAND and transitions != recorded:
+        epoch = recorded if 0 <= recorded <= _BY_HAND else 0
     duration = max(_number(spec.get("leaseDurationSeconds")), _number(record.get("seconds")))
     return LeaseView(
         uid=_uid(metadata),
@@ -87,9 +96,9 @@ def view(lease: JsonObject) -> LeaseView:
         epoch=epoch,
         released=not holder
         and record.get("state") == "released"
-        and _number(record.get("epoch"), otherwise=-1) == epoch
+        and recorded == transitions
         and _is_of(record, metadata),
-        written_by=(str(record.get("identity") or ""), _number(record.get("epoch"))),
+        written_by=(str(record.get("identity") or ""), max(recorded, 0)),
         raw=lease,
     )
 

@@ -93,6 +93,11 @@ class Holding:
         One that is high enough already is as good as our own: whoever wrote it, each later start
         gets a higher one.
         """
+        if above > elector_lease.HIGHEST_LIFT:
+            raise LeaseFailed(
+                "a Lease does not count so far. Give what has this number on the volume another "
+                "name, if no watcher made it"
+            )
         lease = self._change(lambda found: _lifted(found, above), patience)
         return elector_lease.view(lease).epoch
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.unit.elector.elector_model import Node
-from tests.unit.elector.elector_world import World
+from tests.unit.elector.elector_world import INT32, World
 
 from dpe_elector.timings import KILL_SECONDS, PROFILES, Timings
 
@@ -145,6 +145,7 @@ EDITS: dict[str, Callable[[World, Node, float], None]] = {
     "clear the holder": lambda world, node, seconds: world.edit(holderIdentity=""),
     "name a stranger": lambda world, node, seconds: world.edit(holderIdentity="stranger"),
     "name a candidate": lambda world, node, seconds: world.edit(holderIdentity=node.guard.identity),
+    "use up the epochs": lambda world, node, seconds: world.edit(leaseTransitions=INT32),
     "shorten the duration": lambda world, node, seconds: world.edit(leaseDurationSeconds=1),
     "touch": lambda world, node, seconds: world.edit(renewTime="2020-01-01T00:00:00.000000Z"),
 }

@@ -10,6 +10,9 @@ from typing import Protocol
 
 from dpe_elector import lease
 
+# the highest leaseTransitions that the API server takes
+INT32 = 2**31 - 1
+
 
 @dataclass
 class Network:
@@ -92,6 +95,7 @@ class World:
         if current is None or (
             current["metadata"]["resourceVersion"] != written["metadata"]["resourceVersion"]
             or current["metadata"]["uid"] != written["metadata"]["uid"]
+            or written["spec"]["leaseTransitions"] > INT32
         ):
             return None
         return self._store(written)

@@ -290,6 +290,10 @@ def _attempt_put_back(*, is_seen: bool) -> Example:
     return example
 
 
+def _believes_any_epoch(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lease, "_BY_HAND", float("inf"))
+
+
 def _slow_death(seconds: float) -> Example:
     """A killed command acts on for longer than the timings provide for."""
 
@@ -375,6 +379,12 @@ PLANTED = [
             _attempt_put_back(is_seen=is_seen),
         )
         for name, is_seen in (("with another holder seen", True), ("unseen", False))
+    ),
+    Planted(
+        "an elector that believes any epoch",
+        _believes_any_epoch,
+        _schedule(lambda seed: [Fault(20.0, "use up the epochs", 0, 1.0), *_ends(seed + 14)]),
+        nobody_acts,
     ),
     Planted(
         "a holder that keeps the Lease without a command",

@@ -482,6 +482,17 @@ def test_a_release_counts_only_for_the_lease_it_was_written_into() -> None:
         assert lease.view(made).released is believed
 
 
+@pytest.mark.parametrize("holder", [ME, ""])
+def test_an_epoch_that_leaves_no_room_for_another_was_put_in_by_hand(holder: str) -> None:
+    writing = lease.Writing(ME, holder=holder, epoch=6, duration=15, fresh=True)
+    made = lease.written(lease.empty("ns", "x"), writing, 0.0)
+    edited = lease.view({**made, "spec": {**made["spec"], "leaseTransitions": 2**31 - 1}})
+    assert (edited.epoch, edited.released) == (6, False), "and is waited for, like any edit"
+    assert lease.view({"spec": {"leaseTransitions": 2**31 - 1}}).epoch == 0
+    far = lease.written(made, replace(writing, epoch=2**31 - 9), 0.0)
+    assert lease.view(far).epoch == 2**31 - 9, "an elector came so far"
+
+
 def test_the_record_remembers_a_duration_that_was_edited() -> None:
     writing = lease.Writing(ME, holder=ME, epoch=6, duration=15, fresh=False)
     held = lease.written(lease.empty("ns", "x"), writing, 0.0)

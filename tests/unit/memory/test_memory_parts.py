@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.unit.memory.memory_site import FOLDER, OWNER, FakeApi
 
 from dpe_elector.api_client import ApiError, ApiUnreachable
+from dpe_elector.lease import HIGHEST_LIFT
 from dpe_memory import words
 from dpe_memory.decision import Foreign, Loss, Lost
 from dpe_memory.handover import LinkBlocked, environment_of, point
@@ -325,6 +326,24 @@ def test_a_lift_that_was_done_already_is_found(root: Path) -> None:
     assert holding(api).lift(57) == 58
     assert api.puts == 0
     assert holding(api).lift(58) == 59
+
+
+def test_a_lease_is_not_lifted_to_where_it_could_not_be_taken_any_more(root: Path) -> None:
+    api = FakeApi(root / "lease")
+    api.edit(holderIdentity="u-1_a", leaseTransitions=7)
+    assert holding(api).lift(HIGHEST_LIFT) == HIGHEST_LIFT + 1
+    for above in (HIGHEST_LIFT + 1, 20251127101500):
+        with pytest.raises(LeaseFailed, match="another name"):
+            holding(api).lift(above)
+    assert api.lease["spec"]["leaseTransitions"] == HIGHEST_LIFT + 1
+
+
+def test_a_lift_repairs_an_epoch_that_was_put_in_by_hand(root: Path) -> None:
+    api = FakeApi(root / "lease")
+    record = {"dpe.dev/elector-record": '{"epoch": 7}'}
+    api.edit(record, holderIdentity="u-1_a", leaseTransitions=2**31 - 1)
+    assert holding(api).lift(57) == 58
+    assert api.lease["spec"]["leaseTransitions"] == 58
 
 
 def test_the_lease_keeps_all_that_others_wrote(root: Path) -> None:
