@@ -52,11 +52,12 @@ class View:
 @dataclass(frozen=True)
 class Said:
     """What the Lease says: the last memory that a watcher was started with, and what the user
-    accepts."""
+    accepts. `loss` is the token of a loss that was told and has not been followed by a start."""
 
     memory: Memory | None = None
     accepts: str = ""
     adopts: str = ""
+    loss: str = ""
 
 
 @dataclass(frozen=True)

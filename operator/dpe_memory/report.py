@@ -22,6 +22,8 @@ ADOPT = "dpe.dev/adopt-memory"
 LONGEST_MESSAGE = 1000
 # these change with every telling of the same thing
 _WHEN_AND_WHO = ("since", "pod")
+# A loss is over when a watcher was started: until then it stays told, whatever comes in between.
+_LOSS = ("lost", "token")
 
 
 class State(StrEnum):
@@ -47,10 +49,13 @@ class Report:
 
 def said(annotations: Mapping[str, str]) -> Said:
     """Read what the Lease says."""
+    found = read_object(annotations.get(ANNOTATION, ""))
+    token = found.get("token")
     return Said(
-        memory=memory_of(read_object(annotations.get(ANNOTATION, ""))),
+        memory=memory_of(found),
         accepts=annotations.get(ACCEPT, ""),
         adopts=annotations.get(ADOPT, ""),
+        loss=token if isinstance(token, str) else "",
     )
 
 
@@ -59,10 +64,12 @@ def with_report(
 ) -> dict[str, str] | None:
     """Return the annotations with the report in them, None if they say so already.
 
-    A report without a memory leaves the one that was told before.
+    A report without a memory leaves the one that was told before, and a loss.
     """
     before = read_object(annotations.get(ANNOTATION, ""))
     memory = report.memory or memory_of(before)
+    is_over = State.READY in (report.state, before.get("state"))
+    loss = {key: before[key] for key in _LOSS if key in before and not is_over}
     found: dict[str, Any] = {
         "state": str(report.state),
         "reason": report.reason,
@@ -70,6 +77,7 @@ def with_report(
         "since": at,
         "pod": pod,
         **(memory_as_json(memory) if memory else {}),
+        **loss,
         **dict(report.more),
     }
     if _lasting(found) == _lasting(before):

@@ -6,12 +6,12 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from dpe_memory import words
-from dpe_memory.copying import Copied
-from dpe_memory.decision import Decision, Foreign, Lost, Said, Start, Wanted, decide, highest
+from dpe_memory.copying import Copied, Look
+from dpe_memory.decision import Decision, Foreign, Lost, Said, Start, Wanted, Why, decide, highest
 from dpe_memory.handover import LinkBlocked, point
 from dpe_memory.holding import LeaseFailed, NotHolder
 from dpe_memory.layout import Mark
@@ -27,6 +27,8 @@ EXIT_LEASE = 84
 
 # How often Lease and volume are looked at while a user is waited for.
 LOOK_SECONDS = 2.0
+# A memory that comes back must not have changed for so long: somebody may still be copying it.
+QUIET_SECONDS = 10.0
 # Other starts that use the same number at the same time: each try finds a higher one.
 MOST_TRIES = 5
 TIDY_SECONDS = 5.0
@@ -61,6 +63,21 @@ class Stopped(Exception):
 
 
 @dataclass
+class Quiet:
+    """Whether files that are looked at every LOOK_SECONDS stay as they are."""
+
+    seen: tuple[int, dict[str, Look]] | None = None
+    seconds: float = 0.0
+
+    def look(self, epoch: int, found: dict[str, Look]) -> bool:
+        """Take in how the files of an epoch look now; whether nothing changed for long enough."""
+        same = self.seen == (epoch, found)
+        self.seconds = self.seconds + LOOK_SECONDS if same else 0.0
+        self.seen = (epoch, found)
+        return self.seconds >= QUIET_SECONDS
+
+
+@dataclass
 class Run:
     """Prepares the memory of one start; `sleep` waits for so many seconds."""
 
@@ -71,6 +88,8 @@ class Run:
     sleep: Callable[[float], None] = time.sleep
     told: Report | None = None
     adopted: str = ""
+    loss: str = ""
+    quiet: Quiet = field(default_factory=Quiet)
 
     def prepare(self) -> int:
         """Have the link point to this start's memory; returns the epoch in force.
@@ -132,18 +151,36 @@ class Run:
         while True:
             said = self.lease.read()
             decision: Decision = decide(self.volume.look(), said, self._wanted())
-            if isinstance(decision, Start):
-                return said, decision
             if isinstance(decision, Lost) and self._look_closer():
                 decision = decide(self.volume.look(), said, self._wanted())
-                if isinstance(decision, Start):
+            if isinstance(decision, Start):
+                if not self._is_coming_back(decision, said):
                     return said, decision
-            report = words.refusal(decision, self.settings.owner, self.volume.path)
-            self._report(report)
-            if time.monotonic() >= until:
-                status = EXIT_FOREIGN if isinstance(decision, Foreign) else EXIT_LOST
-                raise Stopped(status, report.message)
+                self._report(words.restoring(decision, self.loss, self.volume.path, QUIET_SECONDS))
+            else:
+                self._refuse(decision, until)
             self.sleep(LOOK_SECONDS)
+
+    def _is_coming_back(self, start: Start, said: Said) -> bool:
+        """Whether a memory that was lost may not be there altogether yet.
+
+        The Lease tells of the loss too, as this pod may see the first of the files only.
+        """
+        self.loss = said.loss or self.loss
+        if not self.loss or start.why is not Why.CARRIED or said.accepts == self.loss:
+            return False
+        return not self.quiet.look(start.source, self.volume.looks(start.source))
+
+    def _refuse(self, decision: Foreign | Lost, until: float) -> None:
+        """Say why nobody is started; raises Stopped after the time allowed."""
+        self.quiet = Quiet()
+        if isinstance(decision, Lost):
+            self.loss = decision.token
+        report = words.refusal(decision, self.settings.owner, self.volume.path)
+        self._report(report)
+        if time.monotonic() >= until:
+            status = EXIT_FOREIGN if isinstance(decision, Foreign) else EXIT_LOST
+            raise Stopped(status, report.message)
 
     def _look_closer(self) -> bool:
         """Before a memory is called lost: change the folder, so that it is read anew."""

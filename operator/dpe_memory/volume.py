@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 
 from dpe_memory import layout
-from dpe_memory.copying import Copied, Copying, Sleep, empty, has_files
+from dpe_memory.copying import Copied, Copying, Look, Sleep, empty, has_files, listing
 from dpe_memory.decision import Epoch, View, newest_complete
 from dpe_memory.keeping import removable, text_of
 from dpe_memory.plain_files import (
@@ -95,6 +95,18 @@ class Volume:
     def files(self, epoch: int) -> str:
         """Return the directory with the memory files of an epoch."""
         return os.path.join(self._at(layout.epoch_name(epoch)), layout.FILES)
+
+    def looks(self, epoch: int) -> dict[str, Look]:
+        """Return what is seen of each file of an epoch; nothing if they are just being replaced.
+
+        Raises OSError.
+        """
+        try:
+            return listing(self.files(epoch))
+        except OSError as error:
+            if is_gone(error):
+                return {}
+            raise
 
     def _at(self, name: str) -> str:
         return os.path.join(self.path, name)

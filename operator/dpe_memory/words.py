@@ -26,6 +26,8 @@ _FAILURES = {
     errno.EROFS: ("ReadOnly", "Mount the claim for writing"),
     errno.ENOENT: ("Missing", "See that the claim is mounted, and that nobody else works in it"),
 }
+# Who starts with a part of it starts workflows again.
+_AT_ONCE = "under another name, then rename it, so that all of it is there at once"
 _OTHER = ("VolumeFailed", "See to the volume; the elector tries again")
 
 
@@ -83,20 +85,33 @@ def _lost(lost: Lost, path: str) -> str:
     if lost.loss is Loss.EMPTY:
         return (
             f"There was a memory of {lost.files} files, and now {folder} is empty. Copy the files "
-            f"back into it (older copies lie beside it). {accept}: it starts with an empty memory "
-            f"and may take everything there is for new."
+            f"(older copies lie beside it) into another folder beside {FILES}, remove the empty "
+            f"{FILES} and rename the other one to {FILES}, so that they are there at once. "
+            f"{accept}: it starts with an empty memory and may take everything there is for new."
         )
     if lost.loss is Loss.GONE:
         return (
             f"There was a memory, and {had} is not on the volume any more, nor is an older one. "
-            f"Restore {path} from a backup, or mount the right claim. {accept}: it starts with an "
-            f"empty memory and may take everything there is for new."
+            f"Restore {path} from a backup ({_AT_ONCE}), or mount the right claim. {accept}: it "
+            f"starts with an empty memory and may take everything there is for new."
         )
     return (
         f"The newest memory is missing: {had} was in use, the volume has none newer than epoch "
         f"{lost.left}. It was restored from a backup, or another claim is mounted. Restore "
-        f"{path}/{epoch_name(lost.epoch)}. {accept}: it goes on with that of epoch {lost.left}, "
-        f"and what happened since may start a workflow again."
+        f"{path}/{epoch_name(lost.epoch)} ({_AT_ONCE}). {accept}: it goes on with that of epoch "
+        f"{lost.left}, and what happened since may start a workflow again."
+    )
+
+
+def restoring(start: Start, token: str, path: str, seconds: float) -> Report:
+    """Say that a memory which was lost is coming back, and that it is waited for."""
+    return Report(
+        State.LOST,
+        "Restoring",
+        f"The memory was lost, and there are files in {path}/{epoch_name(start.source)}/{FILES} "
+        f"again. The watcher starts with them when none of them has changed for {seconds:g} s. To "
+        f"start at once with what is there, set the annotation {ACCEPT}: {token} on the watcher.",
+        more=(("lost", start.source), ("token", token)),
     )
 
 

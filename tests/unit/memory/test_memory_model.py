@@ -240,6 +240,32 @@ class Watchers(RuleBasedStateMachine):
             Child(self.site, self.site.take(pod), pod, at)
         self._start(pod)
 
+    @precondition(lambda self: self.current and not self.lost and not self.frozen)
+    @rule(pods=st.permutations("ab"), first=st.integers(0, 2))
+    def emptied_and_put_back(self, pods: list[str], first: int) -> None:
+        """A person copies the files back, the first of them before the next start looks."""
+        for name in ("entries", "tables"):
+            self.write(name, "x")
+        self._start(pods[0])  # with files, or nobody would know that there were any
+        kept, target = dict(self.truth), self.site.files(self.newest())
+        self.lose("Empty")
+        self.refused(pods[0])
+        names = sorted(kept)
+
+        def copy() -> None:
+            if names:
+                name = names.pop()
+                (target / name).parent.mkdir(exist_ok=True)
+                (target / name).write_text(kept[name])
+
+        for _ in range(first):
+            copy()
+        self.site.naps, self.site.wait = lambda _: copy(), 60.0
+        self.current = self.site.start(pods[1])
+        self.site.naps, self.site.wait = lambda _: None, 0.0
+        assert self.site.seen() == kept
+        self.lost, self.truth = "", kept
+
     # --- always
 
     @invariant()

@@ -19,7 +19,7 @@ from tests.unit.memory.memory_site import FOLDER, OWNER, FakeApi
 from dpe_elector.api_client import ApiError, ApiUnreachable
 from dpe_elector.lease import HIGHEST_LIFT
 from dpe_memory import words
-from dpe_memory.decision import Foreign, Loss, Lost
+from dpe_memory.decision import Foreign, Loss, Lost, Start, Why
 from dpe_memory.handover import LinkBlocked, environment_of, point
 from dpe_memory.holding import Holder, Holding, LeaseFailed, NotHolder
 from dpe_memory.layout import (
@@ -254,6 +254,7 @@ def test_no_message_is_cut() -> None:
     reports = [words.refusal(Foreign(owner), owner, path)]
     for loss in Loss:
         reports.append(words.refusal(Lost(loss, 10**6, "1000000-abcdef", 9, 10**6), owner, path))
+    reports.append(words.restoring(Start(10**6, Why.CARRIED), "1000000-abcdef", path, 10.0))
     assert all(len(report.message) <= LONGEST_MESSAGE for report in reports)
 
 
