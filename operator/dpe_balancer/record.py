@@ -15,6 +15,7 @@ from typing import Any, Final, get_args
 
 from dpe_balancer.model import Cause, Choice, MemberState, Record, Switch, SwitchRequest
 from dpe_balancer.switching import seconds
+from dpe_elector.lease import HIGHEST_LIFT
 
 JsonObject = dict[str, Any]
 
@@ -31,9 +32,6 @@ MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
 MANAGER: Final = "elector.dpe.dev"
 # More times than this are nobody's flap limit; the rest is foreign text.
 _TIMES: Final = 32
-# A Lease counts its epochs in 32 bits, so nobody could write over a higher one. This leaves room
-# for a million take-overs more.
-_HIGHEST_EPOCH: Final = 2**31 - 1_000_000
 # With more digits a number does not fit into 64 bits; that is foreign text too.
 _DIGITS: Final = 18
 
@@ -149,7 +147,7 @@ def _annotations(slice_object: JsonObject) -> Mapping[str, str]:
 
 def _epoch(notes: Mapping[str, str]) -> int:
     found = _number(notes.get(EPOCH))
-    return found if found <= _HIGHEST_EPOCH else 0
+    return found if found <= HIGHEST_LIFT else 0  # nobody could write over a higher one
 
 
 def _number(text: str | None) -> int:
