@@ -150,7 +150,9 @@ class Guard:
         if self.permit is not None and why_ended(self.permit, self.node.boot(), self.node.lead):
             self._permit_ended()
             return
-        self._open_spell()
+        if not self.fenced:
+            # else it was killed as soon as the guard was scheduled: what a freeze left of it
+            self._open_spell()
         for order in orders:
             self.order = order.number
             if order.verb is Verb.RUN and order.permit is not None:

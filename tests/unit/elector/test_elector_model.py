@@ -196,6 +196,13 @@ def test_a_thawed_guard_reads_the_renewals_it_slept_over(what: str, starts: int)
     assert len(world.starts) == starts
 
 
+def test_what_is_killed_at_a_thaw_does_not_count_as_acting() -> None:
+    """Neither does the time up to the guard's first scheduling: see Outside of the bound."""
+    faults = [Fault(0.0, "kill slowly", 0, 1.0), Fault(18.0, "freeze the node", 0, 15.0)]
+    for seed in range(20):
+        nobody_overlaps(play(seed, [SAFE] * 2, [1.0] * 2, faults, once=[None, 16.0, None]))
+
+
 def test_who_misses_the_command_takes_nothing() -> None:
     world, holder, other = _held(4, 30.0)
     FAULTS["lose the command"](world, holder, 60.0)
