@@ -168,14 +168,14 @@ def _read_switch(text: str) -> Switch | None:
             gap = None
         source, target, at = str(found["from"]), str(found["to"]), str(found["at"])
         return Switch(source, target, found["cause"], at, gap)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _read_times(text: str) -> tuple[str, ...]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     if not isinstance(found, list):
         return ()

@@ -5,14 +5,13 @@ The elector writes it, and `dpe_memory` its own annotation on it. What cannot be
 said.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from dpe_operator.api import constants
-from dpe_operator.planning.objects import Obj, annotations, dig, moment, uid_of
+from dpe_operator.planning.objects import Obj, annotations, dig, from_json, moment, uid_of
 
 # A holder renews every second or two. Much longer than any Lease lasts, because the clocks of nodes
 # differ, and a wrong "nobody acts" would be worse than a late one.
@@ -101,8 +100,5 @@ def _ends(found: object) -> Iterator[tuple[str, int]]:
 
 
 def _json(text: str | None) -> dict[str, Any]:
-    try:
-        value = json.loads(text or "{}")
-    except ValueError:
-        return {}
+    value = from_json(text)
     return value if isinstance(value, dict) else {}

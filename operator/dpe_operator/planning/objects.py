@@ -43,6 +43,14 @@ def moment(text: object) -> datetime | None:
         return None
 
 
+def from_json(text: str | None) -> Any:
+    """Read a JSON text that anybody may have edited; None where it is none."""
+    try:
+        return json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return None
+
+
 def dig(obj: Any, *path: str | int, default: Any = None) -> Any:
     """Follow `path` through dicts and lists; `default` where a step is missing or null."""
     for step in path:

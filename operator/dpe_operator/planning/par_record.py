@@ -5,7 +5,6 @@ A run writes its result into the Lease, which outlives it and needs no operator.
 (no API server, no rights, no pod at all), the pod's last message or the Job say what is known.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from typing import Any, Final
 from dpe_operator.api import constants
 from dpe_operator.builders.par_sync import CONTAINER, EXIT_LOCKED
 from dpe_operator.planning.conditions import shortened
-from dpe_operator.planning.objects import Obj, annotations, condition, dig
+from dpe_operator.planning.objects import Obj, annotations, condition, dig, from_json
 from dpe_operator.planning.par_times import moment_of
 from dpe_operator.planning.plan import Situation
 from dpe_operator.planning.workloads import Trouble, pod_trouble
@@ -91,10 +90,7 @@ def _newest(found: Iterable[Obj | None]) -> Obj | None:
 
 def _result(text: str | None) -> Obj | None:
     """Read a result; what does not fit into the status is left out, None: it is no result."""
-    try:
-        found = json.loads(text or "")
-    except ValueError:
-        return None
+    found = from_json(text)
     if not isinstance(found, dict) or moment_of(found.get("finishedAt")) is None:
         return None
     run: Obj = {key: str(found[key])[:_SHORT] for key in _TEXTS if found.get(key)}

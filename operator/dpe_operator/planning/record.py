@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the fail-over record: what the routed balancer wrote into its slice and Lease."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from dpe_operator.api import constants
-from dpe_operator.planning.objects import Obj, annotations, dig
+from dpe_operator.planning.objects import Obj, annotations, dig, from_json
 from dpe_operator.planning.rollout import State
 
 # The holder renews twice a second. Much longer than the Lease lasts, because the clocks of nodes
@@ -100,10 +99,7 @@ def _number(text: str) -> int | None:
 
 
 def _json(text: str | None) -> dict[str, Any]:
-    try:
-        value = json.loads(text or "{}")
-    except ValueError:
-        return {}
+    value = from_json(text)
     return value if isinstance(value, dict) else {}
 
 
@@ -124,10 +120,7 @@ def _gap_ms(entry: Mapping[str, Any]) -> int | None:
 
 
 def _times(text: str | None) -> tuple[datetime, ...]:
-    try:
-        found = json.loads(text or "[]")
-    except ValueError:
-        return ()
+    found = from_json(text)
     if not isinstance(found, list):
         return ()
     return tuple(at for at in map(_time, found) if at is not None)

@@ -78,6 +78,11 @@ def test_what_cannot_be_read_counts_as_not_said() -> None:
     assert record.count == 0 and record.states == {}
     assert record.last_switch is None and record.requested is None
     assert record.since is None and record.unplanned == ()
+    deep = "[" * 100_000
+    found = read_record(
+        slice_(member_states=deep, last_switch=deep, unplanned_switches=deep), LEASE, now=NOW
+    )
+    assert (found.states, found.last_switch, found.unplanned) == ({}, None, ())
     for number in ("-1", "1.0", "²", "9" * 19, "9" * 5000):
         notes = slice_(switch_count=number, switch_request=f"a@{number}")
         found = read_record(notes, LEASE, now=NOW)
