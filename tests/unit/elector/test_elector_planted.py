@@ -2,8 +2,9 @@
 """The model of the electors is of no use if it stays green whatever the election does.
 
 Each test here breaks one rule, plays examples that need it, and demands that what it leads to is
-found: two commands that act, epochs that do not rise, or nobody who acts in the end. The same examples with the rule in force must stay clean. Seeds are counted up, nothing is
-drawn anew, so a test finds the same thing on every run.
+found: two commands that act, epochs that do not rise, or nobody who acts in the end. The same
+examples with the rule in force must stay clean. Seeds are counted up, nothing is drawn anew, so a
+test finds the same thing on every run.
 """
 
 from collections.abc import Callable, Sequence
