@@ -64,6 +64,8 @@ class Candidate:
     """One of the two pods of a component; the same name again after it was deleted, with another
     UID."""
 
+    _piped = False
+
     def __init__(self, component: Component, letter: str, place: Place) -> None:
         self.component = component
         self.name = f"{component.name}-{letter}"
@@ -197,6 +199,7 @@ class Candidate:
             flags=("--lease", self.component.name, "--probe-port", "0", *self._flags()),
             command=["/bin/sh", "-c", _WRAPPED, "sh", str(self.crash_file), *self._command()],
             program=self._program,
+            piped=self._piped,
         )
 
     def _flags(self) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ _NO_ANSWER = (OSError, http.client.HTTPException, KeyError, IndexError, TypeErro
 class Balancer(Candidate):
     """A balancer's pod: guard and elector in hot mode, agent, HAProxy."""
 
+    _piped = True
+
     def __init__(
         self, letter: str, place: Place, run_root: Path, settings: HaproxySettings
     ) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from tests.support.balancer_alone import configured
 from tests.support.balancer_parts import ROOT, Member, until
+from tests.support.log_pipe import kept_in
 from tests.support.ports import free_port
 
 from dpe_balancer.config import AgentConfig
@@ -67,7 +68,7 @@ def balancer(tmp_path: Path) -> Iterator[Balancer]:
     }  # fmt: skip
     command = [sys.executable, "-P", "-m", "dpe_balancer", "--config", str(tmp_path / "agent.json")]
     log = tmp_path / "agent.log"
-    with contextlib.ExitStack() as ends, log.open("ab") as output:
+    with contextlib.ExitStack() as ends, kept_in(log) as output:
         for member in members:
             ends.callback(member.kill)
             member.start()

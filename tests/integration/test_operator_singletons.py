@@ -252,7 +252,7 @@ def test_pods_of_a_service_account_that_was_made_again_are_replaced_and_one_goes
         return found is not None and found["metadata"]["uid"] != former
 
     eventually(made_again, log=running.log)
-    until(lambda: first.ended, seconds=40, why="the one that acted has ended")
+    first.wait_fenced(40)
     stopped = first.acts()[-1].at
 
     def replaced() -> bool:

@@ -25,6 +25,7 @@ from typing import Any
 
 from tests.support.api_server import ApiServer
 from tests.support.balancer_parts import ROOT, Member, Pki, until
+from tests.support.log_pipe import kept_in
 from tests.support.ports import free_port
 
 from dpe_operator.builders.haproxy import (
@@ -118,7 +119,7 @@ class Balancer:
 
     def start(self) -> None:
         """Start the agent, which starts HAProxy."""
-        with self.log.open("ab") as output:
+        with kept_in(self.log) as output:
             self.process = subprocess.Popen(
                 self.command(), env=self.environment(), stdout=output, stderr=output
             )

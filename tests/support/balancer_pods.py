@@ -60,6 +60,7 @@ class BalancerPod(Balancer):
             ],
             bare={},
             command=self.command(),
+            piped=True,
         )
         (self.run / "role.json").unlink(missing_ok=True)
         (self.run / "role.json").symlink_to(self.pod.state_file)

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.log_pipe import kept_in
+
 from dpe_elector.api_client import ApiClient, ApiError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,9 +176,10 @@ class Pod:
         bare: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         program: Path = ELECTOR,
+        piped: bool = False,
     ) -> None:
         """Describe it. `command` replaces the one with a journal, `bare` the variables that name
-        the pod, `program` the elector."""
+        the pod, `program` the elector. `piped`: what it says goes to the log over a pipe."""
         self.name = name
         self.journal = folder / f"{name}.journal"
         self.state_file = folder / f"{name}.role"
@@ -192,6 +195,7 @@ class Pod:
         self._pass_fds = pass_fds
         self._program = str(program).encode()
         self._stderr = stderr
+        self._piped = piped
         self._process: subprocess.Popen[bytes] | None = None
 
     def _acting_command(self, at_term: str, *, daemon: bool) -> list[str]:
@@ -200,7 +204,7 @@ class Pod:
 
     def start(self) -> Self:
         """Start the container."""
-        with self.log.open("ab") as log:
+        with kept_in(self.log) if self._piped else self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
                 env=self._environment,
