@@ -70,7 +70,8 @@ def test_a_killed_server_costs_retries_and_no_work(postgres: Postgres, tmp_path:
         assert b.end()[0] == 0, b.said
 
     assert seen["failedAfterRetries"] == 0, seen["errors"]
-    assert 0 < seen["failedWithoutRetry"] < seen["requests"] / 2
+    # those in flight at that moment; at a hundred requests a second there may be none
+    assert seen["failedWithoutRetry"] < seen["requests"] / 2
     assert [(one["from"], one["to"]) for one in seen["switches"]] == [("a", "b")]
     assert set(seen["classes"]) == {"keepAlive", "fresh", "slow"}
     assert seen["classes"]["keepAlive"]["longestGapMilliseconds"] < 3000
