@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.kubectl import Kubectl, Object, eventually
 from tests.e2e.operator_release import RELEASE, OperatorRelease
 from tests.e2e.site import Site
-from tests.e2e.workflow import Component, component, fresh
+from tests.e2e.workflow import Component, component, fresh, restarts
 
 pytestmark = pytest.mark.e2e
 
@@ -64,7 +64,7 @@ def test_upgrade_rollback_and_approval(
     restored: None,
     worker: Component,
 ) -> None:
-    pods, restarts = all_pods(shared_site), restart_counts(shared_site)
+    pods, counts = all_pods(shared_site), restart_counts(shared_site)
     crds, holder = crd_versions(cluster), worker.holder()
     operator.set_values(next_images)
 
@@ -78,7 +78,7 @@ def test_upgrade_rollback_and_approval(
     operator.settle()
     assert set(images_of(operator.kube, "operator")) == {NEXT_TAG}, "the operator itself is new"
     assert all_pods(shared_site) == pods, "no pod of the site was replaced"
-    assert restart_counts(shared_site) == restarts, "and none restarted"
+    assert restart_counts(shared_site) == counts, "and none restarted"
     assert worker.holder() == holder, "and the same worker acts"
 
     with shared_site.load(seconds=400) as load:
@@ -174,12 +174,7 @@ def all_pods(site: Site) -> dict[str, str]:
 
 
 def restart_counts(site: Site) -> dict[str, int]:
-    return {
-        pod["metadata"]["name"]: sum(
-            status["restartCount"] for status in pod["status"].get("containerStatuses", [])
-        )
-        for pod in site.kube.list("pod")
-    }
+    return {pod["metadata"]["name"]: restarts(pod) for pod in site.kube.list("pod")}
 
 
 def crd_versions(cluster: Kubectl) -> dict[str, str]:

@@ -162,7 +162,7 @@ def is_ready(pod: Object) -> bool:
 
 def restarts(pod: Object) -> int:
     """How often kubelet has started containers of the pod anew."""
-    return sum(status["restartCount"] for status in pod["status"]["containerStatuses"])
+    return sum(one["restartCount"] for one in pod["status"].get("containerStatuses", []))
 
 
 def log_on_node(pod: Object) -> Iterator[tuple[float, str]]:

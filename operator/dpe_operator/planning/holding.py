@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from dpe_operator.api import constants
-from dpe_operator.planning.objects import Obj, annotations, dig, from_json, moment, uid_of
+from dpe_operator.planning.objects import Obj, annotations, dig, moment, object_from_json, uid_of
 
 # A holder renews every second or two. Much longer than any Lease lasts, because the clocks of nodes
 # differ, and a wrong "nobody acts" would be worse than a late one.
@@ -63,7 +63,7 @@ def read_holding(lease: Mapping[str, Any] | None, pods: Iterable[Obj], *, now: d
     if lease is None:
         return Holding()
     notes = annotations(lease)
-    record = _json(notes.get(constants.ANNOTATION_ELECTOR_RECORD))
+    record = object_from_json(notes.get(constants.ANNOTATION_ELECTOR_RECORD))
     identity = str(dig(lease, "spec", "holderIdentity", default=""))
     heard = moment(dig(lease, "spec", "renewTime"))
     silent_in = (SILENCE - (now - heard)).total_seconds() if identity and heard else None
@@ -80,7 +80,7 @@ def read_holding(lease: Mapping[str, Any] | None, pods: Iterable[Obj], *, now: d
         silent_in=silent_in if active else None,
         crash_looping=record.get("crashLooping") is True,
         ends=tuple(_ends(record.get("ends"))),
-        memory=_json(notes.get(constants.ANNOTATION_MEMORY)),
+        memory=object_from_json(notes.get(constants.ANNOTATION_MEMORY)),
     )
 
 
@@ -97,8 +97,3 @@ def _ends(found: object) -> Iterator[tuple[str, int]]:
     for entry in found if isinstance(found, list) else ():
         if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], int):
             yield str(entry[1]), entry[2]
-
-
-def _json(text: str | None) -> dict[str, Any]:
-    value = from_json(text)
-    return value if isinstance(value, dict) else {}

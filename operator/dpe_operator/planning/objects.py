@@ -51,6 +51,12 @@ def from_json(text: str | None) -> Any:
         return None
 
 
+def object_from_json(text: str | None) -> Obj:
+    """Read a JSON object that anybody may have edited; an empty one where it is none."""
+    value = from_json(text)
+    return value if isinstance(value, dict) else {}
+
+
 def dig(obj: Any, *path: str | int, default: Any = None) -> Any:
     """Follow `path` through dicts and lists; `default` where a step is missing or null."""
     for step in path:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from dpe_operator.api import constants
-from dpe_operator.planning.objects import Obj, annotations, dig, from_json
+from dpe_operator.planning.objects import Obj, annotations, dig, from_json, object_from_json
 from dpe_operator.planning.rollout import State
 
 # The holder renews twice a second. Much longer than the Lease lasts, because the clocks of nodes
@@ -63,9 +63,9 @@ def read_record(
     if slice_ is None:
         return Record()
     notes = annotations(slice_)
-    last = _json(notes.get(constants.ANNOTATION_LAST_SWITCH))
+    last = object_from_json(notes.get(constants.ANNOTATION_LAST_SWITCH))
     since = notes.get(constants.ANNOTATION_ACTIVE_SINCE)
-    states = _json(notes.get(constants.ANNOTATION_MEMBER_STATES))
+    states = object_from_json(notes.get(constants.ANNOTATION_MEMBER_STATES))
     routed = dig(slice_, "endpoints", 0, "targetRef", "name")
     silent_in = _silent_in(lease, now) if routed is not None else None
     return Record(
@@ -96,11 +96,6 @@ def _silent_in(lease: Mapping[str, Any] | None, now: datetime) -> float | None:
 def _number(text: str) -> int | None:
     usable = text.isascii() and text.isdigit() and len(text) <= _DIGITS
     return int(text) if usable else None
-
-
-def _json(text: str | None) -> dict[str, Any]:
-    value = from_json(text)
-    return value if isinstance(value, dict) else {}
 
 
 def _last_switch(entry: Mapping[str, Any]) -> Obj | None:
