@@ -36,7 +36,7 @@ def seconds_of_rest(scenario: str, *, whole: float, taken_over: float) -> float:
 
     Args:
         scenario: whose fault comes next.
-        whole: for how many seconds all parts have been ready.
+        whole: for how many seconds both servers have been up.
         taken_over: the same for the balancers: no other one holds, none was started.
     """
     rest = _QUIET_SECONDS - cases.UNDISTURBED_SECONDS - whole
@@ -60,8 +60,9 @@ class Subject:
         self.kube = cluster.within(f"bench-{part}{case.name}")
         self.images = images
         self.folder = folder / self.kube.namespace
-        # when all parts were last found ready, and when the balancers were last found changed
+        # since when the servers have been left up, and the balancers unchanged, as far as is known
         self._whole = self._taken_over = time.monotonic()
+        self._servers_left_up = False  # by the fault of the run before
 
     def up(self) -> None:
         """Make it, from nothing."""
@@ -98,6 +99,14 @@ class Subject:
         time.sleep(
             seconds_of_rest(scenario, whole=now - self._whole, taken_over=now - self._taken_over)
         )
+        self._servers_left_up = scenario in cases.LEAVE_SERVERS_UP
+
+    def _found_whole(self) -> float:
+        """Note that all parts are ready; return the time, in seconds of the monotonic clock."""
+        now = time.monotonic()
+        if not self._servers_left_up:
+            self._whole = now
+        return now
 
     def server(self) -> Object:
         """The pod of the active server."""
@@ -210,9 +219,9 @@ class Ours(Subject):
             self.site.wait_member_state(member, "Up", timeout=180)
         balancers = eventually(self._two_balancers, timeout=180, what="two balancers are ready")
         self.site.active()
-        self._whole = time.monotonic()
+        now = self._found_whole()
         if (holding := (self.site.epoch(), balancers)) != self._holding:
-            self._holding, self._taken_over = holding, self._whole
+            self._holding, self._taken_over = holding, now
 
     def _members_ready(self) -> bool:
         return all(len(self._ready(f"dpe.dev/member={name}")) == 1 for name in ("a", "b"))
@@ -311,7 +320,7 @@ class Baseline(Subject):
         for name in self.deployments:
             self.kube.run("rollout", "status", f"deployment/{name}", "--timeout=420s", timeout=430)
         eventually(self._nothing_leaves, timeout=420, what="no pod is on its way out", every=2)
-        self._whole = time.monotonic()
+        self._found_whole()
 
     def _nothing_leaves(self) -> bool:
         return not any("deletionTimestamp" in pod["metadata"] for pod in self.kube.list("pod"))

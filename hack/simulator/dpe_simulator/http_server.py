@@ -147,7 +147,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
     if "transfer-encoding" in headers:
         raise BadRequest("bodies in chunks are not understood; send Content-Length")
     length = headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > _MAX_BODY:
+    if not length.isdecimal() or int(length) > _MAX_BODY:
         raise BadRequest(f"Content-Length: {length!r} must be a number up to {_MAX_BODY}")
     target = urlsplit(parts[1])
     query = {name: values[-1] for name, values in parse_qs(target.query).items()}

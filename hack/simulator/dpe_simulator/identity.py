@@ -40,7 +40,7 @@ class Identity:
         """Identity of this process: host name (of a pod: its name), process id, a random part."""
         epoch = environment.get("DPE_ELECTOR_EPOCH", "")
         name = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
-        return cls(role, member, name, int(epoch) if epoch.isdigit() else None, component)
+        return cls(role, member, name, int(epoch) if epoch.isdecimal() else None, component)
 
     def described(self) -> dict[str, object]:
         """Who, as requests and lines of the ledger say it; JSON."""

@@ -196,7 +196,7 @@ class RestClient:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return 0, (str(error) or type(error).__name__).encode(), 0.0
         after = str(response.headers.get("Retry-After", ""))
-        return response.status, data, float(after) if after.isdigit() else _LONGEST_PAUSE
+        return response.status, data, float(after) if after.isdecimal() else _LONGEST_PAUSE
 
     async def _authorization(self) -> dict[str, str]:
         settings: dict[str, Any] = dict(await self._configuration.auth_settings())

@@ -202,7 +202,7 @@ async def _read_answer(reader: asyncio.StreamReader, pause: float) -> tuple[Answ
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head[:-4].split("\r\n")
     parts = first.split(" ", 2)
-    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdigit():
+    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdecimal():
         raise ValueError(f"the answer does not begin like HTTP: {first[:60]!r}")
     headers = {
         name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)

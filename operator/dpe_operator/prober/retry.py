@@ -54,7 +54,7 @@ class RetryProfile:
             if variable in environment:
                 values[name] = parse_duration(environment[variable], field=variable)
         text = environment.get(PREFIX + "ATTEMPTS", str(cls.attempts))
-        if not text.strip().isdigit():
+        if not text.strip().isdecimal():
             raise ValueError(
                 f"{PREFIX}ATTEMPTS: {text!r} is not a number of attempts, for example 25"
             )

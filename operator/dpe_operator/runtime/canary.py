@@ -58,4 +58,4 @@ class Canary:
 
 def _number(version: str) -> int:
     """Resource versions are whole numbers that grow (Kubernetes promises it since 1.35)."""
-    return int(version) if version.isdigit() else 0
+    return int(version) if version.isdecimal() else 0

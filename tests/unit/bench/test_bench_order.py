@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,6 +79,23 @@ def test_a_member_is_trusted_again_at_the_fault(scenario: str) -> None:
         rest = part("subjects").seconds_of_rest(scenario, whole=whole, taken_over=0.0)
         assert rest >= 0 and whole + rest + undisturbed > STEADY_SECONDS
         assert rest <= STEADY_SECONDS, "nothing waits for the pause between take-overs"
+
+
+def test_nothing_waits_for_servers_that_the_run_before_has_left_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subjects, clock, naps = part("subjects"), [100.0], []
+    monkeypatch.setattr(subjects.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(subjects.time, "sleep", naps.append)
+    made = part("cases").SUBJECTS["deployment"]
+    cluster = SimpleNamespace(within=lambda name: SimpleNamespace(namespace=name))
+    subject = subjects.Subject(made, cluster, {}, Path("unused"))
+    for scenario in ("server-crash", "balancer-kill", "planned-switch", "server-crash"):
+        clock[0] += 20
+        subject._found_whole()
+        clock[0] += 1
+        subject.rest(scenario)
+    assert naps == [7, 7, 0, 0], "a second of the 8 has passed; later all of them"
 
 
 @pytest.mark.parametrize("scenario", ["balancer-node-cut", "balancer-and-server-node-cut"])

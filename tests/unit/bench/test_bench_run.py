@@ -112,12 +112,12 @@ def test_a_run_settles_rests_strikes_counts_the_switches_and_repairs(
 ) -> None:
     run = one(bench, notes, "server-crash")
     assert notes == [
-        "settle", "aim server-crash", "rest server-crash", "url other", "work for 12 s",
-        "switch_count", "clients for 12 s", "fault", "switch_count", "clients removed", "repair",
+        "settle", "aim server-crash", "rest server-crash", "url other", "work for 10 s",
+        "switch_count", "clients for 10 s", "fault", "switch_count", "clients removed", "repair",
         "work counted", "work removed",
     ]  # fmt: skip
     assert (run["workflows"], run["lost"], run["doubled"]) == (20, 0, 1)
-    assert (run["recorded_switches"], run["load_seconds"], run["undisturbed_seconds"]) == (1, 12, 4)
+    assert (run["recorded_switches"], run["load_seconds"], run["undisturbed_seconds"]) == (1, 10, 4)
     assert list(run["spent"]) == sorted(
         ["set up", "settle", "aim", "rest", "start", "load", "repair", "work"]
     )

@@ -64,7 +64,13 @@ def test_what_is_absent_keeps_the_default_of_the_client_profile() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("ATTEMPTS", "0"), ("ATTEMPTS", "many"), ("CONNECT_TIMEOUT", "0s"), ("MAX_BACKOFF", "long")],
+    [
+        ("ATTEMPTS", "0"),
+        ("ATTEMPTS", "many"),
+        ("ATTEMPTS", "2²"),
+        ("CONNECT_TIMEOUT", "0s"),
+        ("MAX_BACKOFF", "long"),
+    ],
 )
 def test_a_wrong_profile_names_the_variable(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"DPE_RETRY_{name}"):
