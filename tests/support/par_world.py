@@ -119,7 +119,8 @@ class ParWorld(World):
 
     def job(self, name: str, ended: str | None = None, **status: Any) -> Obj:
         """Put a Job of the CronJob's there; `ended` is Complete or Failed."""
-        template = self.get("CronJob", SYNC)["spec"]["jobTemplate"]
+        cron_job = self.get("CronJob", SYNC)
+        template, uid = cron_job["spec"]["jobTemplate"], cron_job["metadata"]["uid"]
         conditions = (
             [
                 {
@@ -141,7 +142,7 @@ class ParWorld(World):
                     "name": name,
                     "labels": dict(template["metadata"]["labels"]),
                     "ownerReferences": [
-                        {"kind": "CronJob", "name": SYNC, "uid": "c", "controller": True}
+                        {"kind": "CronJob", "name": SYNC, "uid": uid, "controller": True}
                     ],
                 },
                 "spec": template["spec"],

@@ -149,7 +149,7 @@ def _job_spec(
 ) -> Manifest:
     _, sync = _copied(store)
     return {
-        # one more try, for a node that was lost; nothing is tried again that was refused
+        # one more try, for a pod that was killed; nothing is tried again that was refused
         "backoffLimit": 1,
         "podFailurePolicy": {
             "rules": [

@@ -88,11 +88,11 @@ def _evenly(owner: Owner, component: Component, topology: str) -> Manifest:
 def tolerations(wanted: Sequence[Toleration], *, short_stay: bool) -> list[Manifest]:
     """The user's tolerations, and with ``short_stay`` 30 s on a node that is gone.
 
-    Short only for farms: they keep nothing, so a new processor elsewhere is only good. Members and
-    balancers keep Kubernetes' own 300 s on purpose. Their partner has long taken over by then, so
-    nothing is won by haste; and a member moved hastily runs twice under one host name and licence
-    while its node is merely cut off, and both balancers would be deleted together when the
-    control plane loses sight of nodes that work. The user's toleration of the same taint wins.
+    Short only for farms and workers: they keep nothing, so a new one elsewhere is only good.
+    Members and balancers keep Kubernetes' own 300 s on purpose. Their partner has long taken over
+    by then, so nothing is won by haste; and a member moved hastily runs twice under one host name
+    and licence while its node is merely cut off, and both balancers would be deleted together when
+    the control plane loses sight of nodes that work. The user's toleration of the same taint wins.
     """
     found = [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in wanted]
     if not short_stay:

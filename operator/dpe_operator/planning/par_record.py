@@ -131,6 +131,11 @@ def _terminated(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
+def job_of(pod: Mapping[str, Any]) -> str:
+    """Return the name of the Job that a pod belongs to; empty: to none."""
+    return str(dig(pod, "metadata", "labels", _JOB_LABEL, default=""))
+
+
 def is_unfinished(job: Mapping[str, Any]) -> bool:
     """Whether a Job still runs, or waits to."""
     return _ended(job) is None
@@ -148,11 +153,7 @@ def _ended(job: Mapping[str, Any]) -> Obj | None:
 def _lost(jobs: Iterable[Obj], pods: Iterable[Obj], last: Obj | None) -> Obj | None:
     """Find the newest Job that failed later than the last result, and not with it."""
     found: Obj | None = None
-    locked = {
-        dig(pod, "metadata", "labels", _JOB_LABEL)
-        for pod in pods
-        if _terminated(pod).get("exitCode") == EXIT_LOCKED
-    }
+    locked = {job_of(pod) for pod in pods if _terminated(pod).get("exitCode") == EXIT_LOCKED}
     for job in jobs:
         ended = _ended(job) or {}
         name, at = job["metadata"]["name"], moment_of(ended.get("lastTransitionTime"))
@@ -182,7 +183,7 @@ def _starting(
     troubles: list[Trouble] = []
     moments: list[datetime] = []
     for pod in pods:
-        if dig(pod, "metadata", "labels", _JOB_LABEL) not in names:
+        if job_of(pod) not in names:
             continue
         if dig(pod, "status", "phase", default="Pending") != "Pending":
             continue

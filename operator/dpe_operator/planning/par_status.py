@@ -239,9 +239,12 @@ def upcoming(situation: Situation, store: ParStoreTemplate | None) -> datetime |
     return next_due(store.sync, situation.now)
 
 
-def look_again(situation: Situation, store: ParStoreTemplate | None, runs: Runs) -> float | None:
-    """Return in how many seconds something is to be said that no event tells of."""
-    moments = [upcoming(situation, store), runs.look_again]
+def look_again(
+    situation: Situation, store: ParStoreTemplate | None, runs: Runs, also: datetime | None = None
+) -> float | None:
+    """Return in how many seconds something is to be said or done that no event tells of; `also` is
+    another moment for it."""
+    moments = [upcoming(situation, store), runs.look_again, also]
     since = moment_of(dig(runs.success, "finishedAt"))
     if store is not None and store.sync is not None and since is not None:
         moments.append(overdue_at(store.sync, since))

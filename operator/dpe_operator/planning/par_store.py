@@ -27,6 +27,7 @@ from dpe_operator.planning.memory import Memory
 from dpe_operator.planning.objects import Obj, Ref, annotations, dig, digest, ref_of
 from dpe_operator.planning.ownership import Sorted, own_object, prunable, sort_children
 from dpe_operator.planning.par_acceptance import par_problems
+from dpe_operator.planning.par_given_up import GivenUp, given_up
 from dpe_operator.planning.par_record import Runs, is_unfinished, read_runs
 from dpe_operator.planning.plan import Child, Deletion, Done, Notice, Plan, Situation
 from dpe_operator.planning.shared import par_store_context
@@ -99,34 +100,38 @@ def plan_par_store(situation: Situation) -> Plan:
 def _carried_out(
     situation: Situation, draft: _Draft, runs: Runs, status: Obj, notices: tuple[Notice, ...]
 ) -> Plan:
+    gone = given_up(situation)
+    left = {deletion.ref for deletion in gone.deletions}
     complete = not draft.sorted.conflicts and not draft.sorted.leftovers
     unknown = frozenset(ref for ref in draft.claims if not situation.observed.knows(ref))
     return Plan(
         status=status,
         memory=draft.memory,
-        children=draft.sorted.usable,
+        children=tuple(child for child in draft.sorted.usable if child.ref not in left),
         complete=complete,
-        deletions=tuple(_unwanted(situation, draft)) if complete else (),
+        deletions=(*gone.deletions, *(_unwanted(situation, draft) if complete else ())),
         notices=notices,
         requeue_after=RETRY_SECONDS
         if draft.sorted.leftovers
-        else par_status.look_again(situation, draft.spec, runs),
-        done=_done(draft),
+        else par_status.look_again(situation, draft.spec, runs, gone.look_again),
+        done=_done(draft, gone),
         unseen=draft.sorted.unseen | unknown | cluster_reads(situation, draft.claims),
     )
 
 
-def _done(draft: _Draft) -> Done:
-    """Return what is said of the run that was asked for once its Job was made, and not before.
+def _done(draft: _Draft, gone: GivenUp) -> Done:
+    """Return what is said of the run that was asked for once its Job was made, and not before; and
+    of Jobs that were taken away.
 
     A text that the status knows asks for nothing any more.
     """
     wanted = draft.on_demand
     made = {child.ref for child in draft.sorted.usable}
     if wanted is None or not wanted.new or wanted.job not in made:
-        return Done()
+        return Done(notices=gone.notices)
     text = f"one run was asked for with {wanted.text!r}: {wanted.job}"
-    return Done({"onDemand": wanted.status}, (Notice("Normal", "SyncRequested", text),))
+    asked = Notice("Normal", "SyncRequested", text)
+    return Done({"onDemand": wanted.status}, (*gone.notices, asked))
 
 
 def _unwanted(situation: Situation, draft: _Draft) -> Iterator[Deletion]:

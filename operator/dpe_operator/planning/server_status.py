@@ -98,6 +98,9 @@ def _members_part(situation: Situation, draft: ServerDraft) -> Part:
     if draft.rollout.message:
         updating = True
         problems.append(draft.rollout.message)
+    if not problems and has_balancer(draft.spec) and not draft.record.fresh:
+        text = "No balancer that is routed checks the servers, so nobody knows whether they answer."
+        return Part(MEMBERS_READY, None, "NotChecked", text)
     if not problems:
         return Part(MEMBERS_READY, True, "AllUp", "Both servers are up.")
     if _nobody_serves(draft):
@@ -154,13 +157,17 @@ def _balancer_part(situation: Situation, draft: ServerDraft) -> Part:
     text = workload.describe()
     if not workload.exists:
         return Part(BALANCER_READY, False, "NotMade", "the balancer has not been made yet")
+    # a balancer is routed once it has found a server healthy, and not before
+    if record.active is None and workload.rolled_out:
+        note = (
+            "both balancer pods are ready, and no server has been healthy yet, so clients are not"
+            " served: see health.path and what it answers"
+        )
+        return _part(BALANCER_READY, "NoActiveMember", note, workload.hard, False)
     if not record.fresh:
         note = "no balancer is routed, clients are not served"
         note = f"{note}: {text}" if text else note
         return _part(BALANCER_READY, "NotRouted", note, workload.hard, False)
-    if record.active is None:
-        text = "no server is active yet"
-        return _part(BALANCER_READY, "NoActiveMember", text, workload.hard, False)
     if not workload.rolled_out:
         note = workload.count("balancer pods")
         return _part(BALANCER_READY, "BalancerMissing", note, workload.hard, workload.updating)

@@ -401,6 +401,70 @@ def test_a_pod_that_takes_long_to_start_is_told_about_only_then(world: ParWorld)
     assert "kubectl describe pod j-x" in world.said("SyncReady")[2]
 
 
+def lose_its_node(world: ParWorld, job: str) -> None:
+    """Its pod is told to end, and the node does not answer."""
+    pod = world.pod(job, phase="Running")
+    pod["metadata"]["deletionTimestamp"] = stamp(world.now)
+    pod["spec"] = {**pod["spec"], "nodeName": "worker-2"}
+    world.put(pod)
+
+
+def test_a_run_on_a_node_that_stays_away_does_not_stop_the_next_ones(world: ParWorld) -> None:
+    """Kubernetes takes its Job for unfinished until the node is back, and makes none beside it."""
+    world.job("radio-par-sync-1")
+    lose_its_node(world, "radio-par-sync-1")
+    plan = world.work()
+    assert world.runs() == ["radio-par-sync-1"] and plan.requeue_after == 62.0
+    world.now += timedelta(seconds=60)
+    plan = world.plan(STORE, NAME)
+    (notice,) = plan.done.notices
+    assert (notice.type, notice.reason) == ("Warning", "RunGivenUp")
+    assert "pod radio-par-sync-1-x on worker-2 was to end" in notice.note
+    world.work()
+    assert world.runs() == []
+
+
+@pytest.mark.parametrize("ended", ["Complete", "Failed"])
+def test_a_job_that_has_ended_stays_for_its_log(world: ParWorld, ended: str) -> None:
+    world.job("j", ended)
+    lose_its_node(world, "j")
+    world.now += timedelta(hours=1)
+    world.work()
+    assert world.runs() == ["j"]
+
+
+def test_a_run_that_has_another_pod_goes_on(world: ParWorld) -> None:
+    world.job("j")
+    lose_its_node(world, "j")
+    second = world.pod("j", phase="Running")
+    lost = {**second, "metadata": {**second["metadata"], "name": "j-y"}}
+    lost["metadata"]["deletionTimestamp"] = stamp(world.now)
+    world.put(lost)
+    world.now += timedelta(hours=1)
+    world.work()
+    assert world.runs() == ["j"]
+
+
+def test_a_job_of_somebody_else_is_not_given_up(world: ParWorld) -> None:
+    world.job("j")["metadata"]["ownerReferences"][0]["uid"] = "another"
+    lose_its_node(world, "j")
+    world.now += timedelta(hours=1)
+    world.work()
+    assert world.runs() == ["j"]
+
+
+def test_a_run_on_demand_that_is_given_up_is_not_asked_for_again(world: ParWorld) -> None:
+    world.annotate(STORE, NAME, sync_now="first")
+    world.work()
+    (job,) = world.runs()
+    lose_its_node(world, job)
+    world.now += timedelta(minutes=2)
+    plan = world.plan(STORE, NAME)
+    assert job not in {child.ref.name for child in plan.children}, "it would be made without a spec"
+    world.work()
+    assert world.runs() == [] and world.status["onDemand"]["job"] == job
+
+
 def test_suspended(world: ParWorld) -> None:
     world.ran()
     sync = {"schedule": "0 3 * * *", "timeZone": "Europe/Berlin", "suspend": True}

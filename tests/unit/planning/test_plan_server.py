@@ -131,6 +131,23 @@ def test_nobody_routed(world: World) -> None:
     assert states == {"Unknown"}
 
 
+def test_servers_that_nobody_checks_are_not_said_to_be_up(world: World) -> None:
+    world.record("radio", held=False)
+    world.settle(KIND, "radio")
+    assert state(world, "MembersReady")[:2] == ("Unknown", "NotChecked")
+
+
+def test_no_server_has_ever_been_healthy() -> None:
+    """All pods are ready, as a server's port is open; and its health page is wrong."""
+    world = World(server())
+    world.settle(KIND, "radio")
+    world.run_all()
+    world.settle(KIND, "radio")
+    status, reason, text = state(world, "Ready")
+    assert (status, reason) == ("False", "NoActiveMember") and "health.path" in text
+    assert state(world, "MembersReady")[:2] == ("Unknown", "NotChecked")
+
+
 def test_why_a_member_does_not_start_is_in_the_message() -> None:
     world = World(server())
     world.settle(KIND, "radio")
