@@ -17,6 +17,8 @@ WATCHERS = json.loads((DOCS / "measurements/watchers.json").read_text())
 FAULTS = json.loads((DOCS / "measurements/singleton-faults.json").read_text())
 CHAOS = json.loads((DOCS / "measurements/chaos.json").read_text())
 FAILOVER = json.loads((DOCS / "measurements/failover.json").read_text())
+SINGLETONS = json.loads((DOCS / "measurements/singletons.json").read_text())
+MODES = (DOCS / "failure-modes.md").read_text()
 CHOICE = (DOCS / "how-to/choose-standby-or-concurrent.md").read_text()
 
 
@@ -34,6 +36,30 @@ def test_the_times_of_a_take_over_are_the_measured_ones(case) -> None:
     )
     assert f"{row.strip()} |\n" in (DOCS / "how-to/standby-watchers.md").read_text()
     assert f"{row.strip().rpartition(' | ')[0]} |\n" in CHOICE
+
+
+@pytest.mark.parametrize(
+    ("fault", "profiles", "sentence"),
+    [
+        ("pod deleted", ("Safe", "Fast"), "the program: {0:.1f} s, longest {1:.1f} s."),
+        ("processes killed", ("Safe",), "| {0:.1f} s, longest {1:.1f} s ("),
+        ("processes killed", ("Fast",), "({0:.1f} s, {1:.1f} s)"),
+    ],
+)
+def test_the_failure_modes_name_the_measured_take_overs(fault, profiles, sentence) -> None:
+    cases = [one for one in TAKEOVER["cases"] if one["fault"] == fault]
+    runs = [run for one in cases if one["profile"] in profiles for run in one["seconds"]]
+    seconds = [run["fromFault"] for run in runs]
+    assert sentence.format(statistics.median(seconds), max(seconds)) in MODES
+
+
+def test_the_failure_modes_name_how_long_a_farm_is_a_processor_short() -> None:
+    (farm,) = [
+        one
+        for one in SINGLETONS["results"]
+        if (one["scenario"], one["subject"]) == ("farm-node-cut", "dpe-operator")
+    ]
+    assert f"about {round(farm['gap_ms']['p50'], -3) / 1000:.0f} s" in MODES
 
 
 @pytest.mark.parametrize("case", WATCHERS["cases"], ids=lambda case: case["case"])

@@ -131,6 +131,21 @@ def test_nobody_routed(world: World) -> None:
     assert states == {"Unknown"}
 
 
+def test_a_standby_balancer_that_is_lost_is_told_and_the_pair_serves(world: World) -> None:
+    world.settle(KIND, "radio")
+    assert state(world, "Ready")[0] == "True"
+    live = world.get("Deployment", "radio-balancer")
+    live["status"] |= {"readyReplicas": 1, "availableReplicas": 1, "unavailableReplicas": 1}
+    world.remove("Pod", "radio-balancer-1")
+    world.settle(KIND, "radio")
+    status, reason, text = state(world, "Ready")
+    assert (status, reason) == ("False", "BalancerMissing") and "1 of 2" in text
+    assert state(world, "Degraded")[:2] == ("True", "BalancerMissing")
+    assert state(world, "MembersReady")[0] == "True"
+    told = world.get(KIND, "radio")["status"]
+    assert (told["active"], told["routedBalancer"]) == ("a", "radio-balancer-0")
+
+
 def test_servers_that_nobody_checks_are_not_said_to_be_up(world: World) -> None:
     world.record("radio", held=False)
     world.settle(KIND, "radio")
