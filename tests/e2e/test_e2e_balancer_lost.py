@@ -2,6 +2,7 @@
 """Promise: when the routed balancer goes, its partner takes over and the active DPE Server stays the same."""
 
 import pytest
+from tests.e2e.placement import balancer_nodes
 from tests.e2e.site import Site
 
 pytestmark = pytest.mark.e2e
@@ -30,3 +31,20 @@ def test_routed_balancer_pod_is_deleted_under_load(shared_site: Site, how: tuple
     assert load.gap_seconds() < (10 if how == ("--wait=false",) else 20), shared_site.account(
         load, words
     )
+
+
+@pytest.mark.level2
+def test_both_balancers_are_lost_at_once(shared_site: Site) -> None:
+    """No way in until Kubernetes has started one; then as before, by itself."""
+    active, epoch = shared_site.active(), shared_site.epoch()
+    before = shared_site.balancer_uids()
+    names = list(balancer_nodes(shared_site).values())
+    assert len(names) == 2
+    with shared_site.load(seconds=60) as load:
+        shared_site.kube.run("delete", "pod", *names, "--grace-period=0", "--force")
+        seen = load.summary()
+    assert list(seen["members"]) == [active], shared_site.account(load)
+    assert shared_site.active() == active
+    assert shared_site.epoch() > epoch and not before & shared_site.balancer_uids()
+    print(f"both balancers lost: no answer for {load.gap_seconds():.1f} s")
+    assert load.gap_seconds() < 45, shared_site.account(load)

@@ -5,88 +5,20 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.e2e.kubectl import Object, condition, eventually
+from tests.e2e.kubectl import eventually
 from tests.e2e.operator_release import OperatorRelease
+from tests.e2e.par_files import MASTER, REDUNDANT, Store
 from tests.e2e.site import Site
-from tests.e2e.volumes import SharedVolumes
 
 pytestmark = pytest.mark.e2e
-MASTER, REDUNDANT = "par-master", "par-redundant"
-
-
-class Store:
-    """A ParStore on two existing claims."""
-
-    def __init__(self, site: Site) -> None:
-        self.kube = site.kube
-        self.volumes = SharedVolumes(site.kube)
-        self._asked = 0
-
-    def manifest(self, site: str) -> Object:
-        return {
-            "apiVersion": "dpe.dev/v1alpha1",
-            "kind": "ParStore",
-            "metadata": {"name": "files"},
-            "spec": {
-                "clusterRef": {"name": site},
-                "master": {"claimName": MASTER},
-                "redundant": [{"name": "nightly", "claimName": REDUNDANT}],
-                # never by itself: the tests ask for each run
-                "sync": {"schedule": "0 3 1 1 *", "timeZone": "Europe/Berlin", "quietPeriod": "0s"},
-            },
-        }
-
-    def ask(self) -> Object:
-        """Ask for a run and return what it came to."""
-        self._asked += 1
-        before = self.last().get("finishedAt")
-        self.kube.annotate("parstore", "files", sync_now=f"run {self._asked}")
-        return eventually(
-            lambda: run if (run := self.last()).get("finishedAt") not in (None, before) else None,
-            timeout=180, what="the result of a run", describe=self.describe,
-        )  # fmt: skip
-
-    def last(self) -> Object:
-        found: Object = self.kube.get("parstore", "files").get("status", {}).get("lastRun", {})
-        return found
-
-    def copy(self) -> dict[str, str]:
-        files = self.volumes.read(REDUNDANT)
-        return {name.removeprefix("current/"): text for name, text in files.items()}
-
-    def condition(self, kind: str) -> Object:
-        return condition(self.kube.get("parstore", "files"), kind)
-
-    def describe(self) -> str:
-        return (
-            self.kube.run("get", "parstore,jobs,pods", "-o", "wide", check=False)
-            + self.kube.run("describe", "parstore", "files", check=False)
-            + self.kube.run("logs", "-l", "app.kubernetes.io/component=par-sync", check=False)
-        )
-
-
-def claim(name: str) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name},
-        "spec": {
-            "accessModes": ["ReadWriteMany"],
-            "storageClassName": "dpe-shared",
-            "resources": {"requests": {"storage": "1Gi"}},
-        },
-    }
 
 
 @pytest.fixture(scope="module")
 def store(whole_site: Site) -> Iterator[Store]:
     found = Store(whole_site)
-    found.volumes.make(MASTER, REDUNDANT)
-    found.volumes.write(MASTER, {"GLOBAL.PAR": "global\n", "users/anna.par": "anna\n"})
-    found.kube.apply(claim(MASTER), claim(REDUNDANT), found.manifest(whole_site.name))
+    found.make(whole_site.name, {"GLOBAL.PAR": "global\n", "users/anna.par": "anna\n"})
     yield found
-    found.kube.delete("parstore", "files")
-    found.kube.run("delete", "pvc", MASTER, REDUNDANT)
+    found.remove()
 
 
 def test_first_run_copies_everything(store: Store) -> None:
