@@ -153,6 +153,21 @@ def test_a_concurrent_pair_fires_at_its_two_times(site: Site) -> None:
     assert starts[1]["clock"]["rate"] == 600
 
 
+def test_one_of_a_concurrent_pair_is_lost_and_the_other_fires_at_its_own_time(site: Site) -> None:
+    common = clocked(
+        "--name", "hard-delete", "--activities", "0", start="2026-06-01T01:30", rate=300
+    )
+    with (
+        site.component("one", *common, DPE_SCHEDULE="0 2 * * *", DPE_WORKFLOW_MEMBER="1") as one,
+        site.component("two", *common, DPE_SCHEDULE="30 2 * * *", DPE_WORKFLOW_MEMBER="2") as two,
+    ):
+        eventually(lambda: "next trigger" in one.said and "next trigger" in two.said)
+        one.end(signal.SIGKILL)
+        eventually(lambda: len(site.titles()) == 1, seconds=20, what="the other one's trigger")
+        assert two.end()[0] == 0
+    assert site.titles() == ["hard-delete 2026-06-01T02:30+0200"]
+
+
 def test_a_trigger_that_passed_before_the_start_is_not_caught_up(site: Site) -> None:
     common = clocked("--schedule", "0 2 * * *", start="2026-06-01T02:00:30", rate=60)
     with site.component("late", *common, DPE_ELECTOR_EPOCH="7") as late:
