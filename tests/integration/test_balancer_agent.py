@@ -21,6 +21,7 @@ from tests.support.balancer_kit import Balancer, Site, running_site
 from tests.support.balancer_load import load
 from tests.support.balancer_parts import until
 
+from dpe_balancer.agent import SHORT_LIVES
 from dpe_operator.builders.haproxy import MemberAddress, Timings, TlsMode
 
 pytestmark = pytest.mark.integration
@@ -256,6 +257,27 @@ def test_hung_haproxy_is_ended_and_the_agent_gives_up(terminate: Site) -> None:
     assert not Path(f"/proc/{haproxy}").exists()
     assert not balancer.ready()
     assert "hangs" in balancer.log.read_text()
+
+
+def test_haproxy_that_does_not_stay_up_is_given_up(own_api: ApiServer, tmp_path: Path) -> None:
+    """The agent ends and says why; its elector gives the Lease back then, and the other serves."""
+    killed: set[int] = set()
+    between_two_lives = (OSError, StopIteration)
+    with running_site(own_api, tmp_path, "Terminate", timings=CALM) as site:
+        balancer = site.balancers[0]
+        site.settle()
+        assert balancer.process is not None
+        begin = time.monotonic()
+        while balancer.process.poll() is None and time.monotonic() - begin < 30:
+            with contextlib.suppress(*between_two_lives):
+                if (pid := balancer.haproxy_pid()) not in killed:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+            time.sleep(0.01)
+        assert balancer.process.wait(5) == 1
+        said = balancer.log.read_text()
+    assert f"HAProxy ended {SHORT_LIVES} times right after its start" in said
+    assert SHORT_LIVES <= len(killed) <= SHORT_LIVES + 2, "it was started again until then"
 
 
 @pytest.mark.parametrize("mode", ["Passthrough", "Terminate"])

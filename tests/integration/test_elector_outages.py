@@ -100,6 +100,26 @@ def test_without_api_server_the_active_one_stops_and_one_starts_when_it_is_back(
     api_away(tmp_path, seconds=DURATION + 3, flags=QUICK, deadline=DEADLINE)
 
 
+def test_who_acts_is_lost_while_there_is_no_api_server(tmp_path: Path) -> None:
+    """Nobody may take the Lease until it is back; then the other does, by itself."""
+    with ApiServer() as server:
+        site = Site(server, server.create_namespace(), tmp_path)
+        site.create_lease()
+        try:
+            first, second = both(site)
+            server.stop()
+            first.close()
+            time.sleep(DURATION + 2 * RETRY)
+            assert not second.acts("start"), "its Lease has run out, and nobody can say so"
+            back = boot()
+            server.start()
+            assert start_of(second, epoch=2) > back
+            assert site.overlap() <= 0
+            print(f"acts {start_of(second, epoch=2) - back:.1f} s after the API server is back")
+        finally:
+            site.close()
+
+
 @pytest.mark.timeout(480)
 @pytest.mark.parametrize("seconds", [60, pytest.param(300, marks=pytest.mark.level2)])
 def test_api_server_away_for_minutes(tmp_path: Path, seconds: float) -> None:
