@@ -276,12 +276,16 @@ def _line(run: raw.Run) -> str:
         return single_page.line(run)
     parts = [
         f"{entry}: gap {one['gap_ms']:.0f} ms{'' if one['gap_is_over'] else ' or more'}"
-        f" (untouched {one['undisturbed_gap_ms']:.0f}), failed {one['failed_requests']}"
+        f" (untouched {_whole(one['undisturbed_gap_ms'])}), failed {one['failed_requests']}"
         f", after retries {one['failed_after_retries']}, switches {one['switches']}"
         f", overlap {one['overlap_ms']:.0f} ms"
         for entry, one in run["entries"].items()
     ]
     return f"  {run['scenario']} {run['subject']}: " + "; ".join(parts)
+
+
+def _whole(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds:.0f}"
 
 
 def _output(*command: str) -> str:

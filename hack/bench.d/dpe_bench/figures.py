@@ -80,7 +80,7 @@ def _result(runs: Iterable[Run], scenario: str, subject: str, entry: str) -> dic
         "runs": len(seen),
         "gap_ms": spread([one["gap_ms"] for one in seen]),
         "gaps_not_over": sum(not one["gap_is_over"] for one in seen),
-        "undisturbed_gap_ms": spread([one["undisturbed_gap_ms"] for one in seen]),
+        "undisturbed_gap_ms": spread_of_known([one["undisturbed_gap_ms"] for one in seen]),
         **{
             name: max(one[name] for one in seen)
             for name in ("failed_requests", "failed_after_retries", "switches", "overlap_ms")
@@ -103,6 +103,12 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
         "p99_is_max": not enough,
         "max": ordered[-1],
     }
+
+
+def spread_of_known(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """The spread of the values that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return spread(known) if known else None
 
 
 def sum_or_unknown(values: Sequence[int | None]) -> int | None:

@@ -140,7 +140,7 @@ def _row(one: dict[str, Any]) -> list[str]:
         str(one["runs"]),
         *gap_cells(one),
         _goal(one),
-        f"{one['undisturbed_gap_ms']['max']:.0f}",
+        "-" if (untouched := one["undisturbed_gap_ms"]) is None else f"{untouched['max']:.0f}",
         str(one["failed_requests"]),
         str(one["failed_after_retries"]),
         str(one["switches"]),

@@ -15,7 +15,8 @@ CLASSES = tuple(_NAMES)
 _GAP_CLASSES = ("keepAlive", "fresh")
 # Two answers of a member belong together when this close: longer than a slow request takes.
 _BRIDGE = 1.5
-# An outage that the end of a run cuts short is told apart from the pause between two requests.
+# Before the first success and after the last one, so many seconds tell an outage from connections
+# that are being opened, and from the pause between two requests.
 _CUT_SHORT = 1.0
 
 
@@ -131,14 +132,23 @@ def percentile(values: Sequence[float], share: float) -> float:
 def gap_until(successes: Sequence[float], until: float) -> tuple[float, float, bool]:
     """Return (length, begin, over) of the longest gap of a run that ended at `until`.
 
-    What follows the last success counts too, if it is longer than a second: an outage that lasted
-    to the end must not look like none. Then `over` is False: the gap is at least that long.
+    What lies before the first success counts too, and what follows the last one, if it is longer
+    than a second: an outage at either end of the run must not look like none. After `until`
+    nothing new is sent, so a success that comes later says nothing about the time between; it only
+    ends an outage that was there before. Where none does, `over` is False: the gap is at least
+    that long. Without any success the whole run is the gap.
     """
-    length, begin = longest_gap(successes)
-    last = max(successes, default=0.0)
-    if until - last > max(length, _CUT_SHORT):
-        return until - last, last, False
-    return length, begin, True
+    if not successes:
+        return until, 0.0, False
+    in_time = [at for at in successes if at <= until]
+    late = min((at for at in successes if at > until), default=None)
+    first, last = min(in_time, default=0.0), max(in_time, default=0.0)
+    gaps = [(*longest_gap(in_time), True)]
+    if first > _CUT_SHORT:
+        gaps.append((first, 0.0, True))
+    if until - last > _CUT_SHORT:
+        gaps.append(((until if late is None else late) - last, last, late is not None))
+    return max(gaps, key=lambda gap: gap[0])
 
 
 def _class_figures(records: Sequence[Record], until: float) -> dict[str, Any]:
@@ -167,24 +177,24 @@ def _ms(seconds: float) -> float:
 def _undisturbed(records: Sequence[Record], seconds: float) -> dict[str, Any]:
     """The figures of the first `seconds` of a run, before anything was broken on purpose."""
     part = [record for record in records if record.done <= seconds]
-    classes = _classes(part, seconds)
+    # Also of a kind of connection all of whose requests hung for the whole part.
+    kinds = {record.kind for record in records if record.due < seconds}.intersection(_GAP_CLASSES)
+    gaps = [
+        gap_until([record.done for record in part if record.ok and record.kind == kind], seconds)
+        for kind in kinds
+    ]
     return {
-        "seconds": seconds,
+        "seconds": round(seconds, 3),
         "requests": len(part),
         "failedWithoutRetry": sum(record.retried for record in part),
         "failedAfterRetries": sum(not record.ok for record in part),
-        "gapMilliseconds": _gap(classes),
+        "gapMilliseconds": _ms(max(length for length, _, _ in gaps)) if gaps else None,
     }
 
 
 def _classes(records: Sequence[Record], until: float) -> dict[str, dict[str, Any]]:
     by_kind = {kind: [record for record in records if record.kind == kind] for kind in CLASSES}
     return {kind: _class_figures(found, until) for kind, found in by_kind.items() if found}
-
-
-def _gap(classes: dict[str, dict[str, Any]]) -> float:
-    gaps = [classes[kind]["longestGapMilliseconds"] for kind in _GAP_CLASSES if kind in classes]
-    return float(max(gaps, default=0.0))
 
 
 def summarize(
@@ -210,6 +220,7 @@ def summarize(
         bucket[record.member] = bucket.get(record.member, 0) + 1
     served = [Served(record.sent, record.done, record.member) for record in good]
     classes = _classes(records, until)
+    counted = [classes[kind] for kind in _GAP_CLASSES if kind in classes]
     return {
         "seconds": round(seconds, 3),
         "requests": len(records),
@@ -217,12 +228,10 @@ def summarize(
         "failedWithoutRetry": sum(record.retried for record in records),
         "failedAfterRetries": len(records) - len(good),
         "retries": sum(record.attempts - 1 for record in records),
-        "gapMilliseconds": _gap(classes),
-        "gapIsOver": all(
-            classes[kind]["longestGapIsOver"] for kind in _GAP_CLASSES if kind in classes
-        ),
+        "gapMilliseconds": max((one["longestGapMilliseconds"] for one in counted), default=None),
+        "gapIsOver": all(one["longestGapIsOver"] for one in counted),
         "overlapMilliseconds": _ms(overlap_seconds(served)),
-        **({"undisturbed": _undisturbed(records, undisturbed)} if undisturbed else {}),
+        **({"undisturbed": _undisturbed(records, min(undisturbed, until))} if undisturbed else {}),
         "classes": classes,
         "members": dict(sorted(Counter(record.member for record in good).items())),
         "membersOverTime": [
@@ -237,10 +246,14 @@ def summarize(
 
 def _gap_text(summary: dict[str, Any]) -> str:
     """The gap that counts, of kept and new connections the larger, beside that of no fault."""
-    text = f"{summary['gapMilliseconds']:.0f} ms{'' if summary['gapIsOver'] else ' or more'}"
+    text = _told(summary["gapMilliseconds"]) + ("" if summary["gapIsOver"] else " or more")
     if untouched := summary.get("undisturbed"):
-        text += f"; {untouched['gapMilliseconds']:.0f} ms in the first {untouched['seconds']:g} s"
+        text += f"; {_told(untouched['gapMilliseconds'])} in the first {untouched['seconds']:g} s"
     return text
+
+
+def _told(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds:.0f} ms"
 
 
 def table(summary: dict[str, Any]) -> str:

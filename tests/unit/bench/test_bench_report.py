@@ -98,6 +98,22 @@ def test_what_is_kept_of_a_run_are_the_fields_of_the_probers_summary() -> None:
     assert set(seen(0.0)) <= set(kept)
 
 
+def test_a_gap_of_the_untouched_part_that_nobody_knows_is_told_as_none(tmp_path: Path) -> None:
+    def untouched(*gaps: float | None) -> Any:
+        runs = [run(1.0, entries={"cluster": seen(1.0, undisturbed_gap_ms=gap)}) for gap in gaps]
+        return runs, results(runs)["server-crash", "dpe-operator", "cluster"]["undisturbed_gap_ms"]
+
+    assert untouched(30.0, None)[1]["max"] == 30.0
+    runs, figures = untouched(None)
+    assert figures is None
+    write_raw(tmp_path / "raw.jsonl", runs)
+    part("report").write(tmp_path / "raw.jsonl", tmp_path)
+    page = (tmp_path / "failover.md").read_text()
+    assert "| dpe-operator | pod | 1 | 1 | max | 1 | 500 | - | 2 | 0 | 1 | - | 0 | -/- |" in page
+    told = {**runs[0], "entries": {"cluster": {**seen(1.0), "undisturbed_gap_ms": None}}}
+    assert "gap 1 ms (untouched -), failed 2" in part("bench")._line(told)
+
+
 def write_raw(path: Path, runs: list[dict[str, Any]]) -> None:
     for one in runs:
         part("raw").append(path, one)

@@ -75,9 +75,9 @@ def test_the_summary_counts_what_needed_a_retry_apart_from_what_was_lost() -> No
     records = [
         ok(0.5, "a"), ok(1.0, "a"), ok(3.0, "b", attempts=3),
         Record("keepAlive", 1.0, 4.0, 4.5, False, 8),
-        ok(0.7, "a", kind="fresh"), ok(0.9, "b", kind="fresh"),
+        ok(0.9, "a", kind="fresh"), ok(1.1, "b", kind="fresh"),
     ]  # fmt: skip
-    seen = summarize(records, seconds=5.0, until=1.8)
+    seen = summarize(records, seconds=5.0, until=2.05)
     assert (seen["requests"], seen["succeeded"]) == (6, 5)
     assert (seen["failedWithoutRetry"], seen["failedAfterRetries"], seen["retries"]) == (2, 1, 9)
     kept, fresh = seen["classes"]["keepAlive"], seen["classes"]["fresh"]
@@ -120,12 +120,40 @@ def test_a_run_without_any_answer_can_be_laid_out() -> None:
 def test_an_outage_that_lasts_to_the_end_is_a_gap_that_is_not_over() -> None:
     assert gap_until([1.0, 1.1, 2.0], 12.0) == pytest.approx((10.0, 2.0, False))
     assert gap_until([], 12.0) == (12.0, 0.0, False)
+    assert gap_until([], 0.3) == (0.3, 0.0, False), "however short: there was no success at all"
     seen = summarize([ok(0.5, "a"), Record("keepAlive", 1, 1, 30, False, 8)], seconds=30, until=20)
     assert (seen["gapMilliseconds"], seen["gapIsOver"]) == (19500.0, False)
 
 
 def test_the_pause_between_two_requests_at_the_end_is_no_outage() -> None:
     assert gap_until([1.0, 1.1, 1.2], 1.9) == pytest.approx((0.1, 1.0, True))
+
+
+def test_an_outage_before_the_first_success_is_a_gap() -> None:
+    answers = [3.2 + i / 10 for i in range(18)]
+    assert gap_until(answers, 5.0) == pytest.approx((3.2, 0.0, True))
+    seen = summarize([ok(at, "a") for at in answers], seconds=5.1, until=5.0)
+    assert (seen["gapMilliseconds"], seen["gapIsOver"]) == (3200.0, True)
+
+
+def test_the_time_until_the_first_connections_are_open_is_no_gap() -> None:
+    assert gap_until([0.9, 1.0, 1.2, 1.9], 2.0) == pytest.approx((0.7, 1.2, True))
+    assert gap_until([0.6], 0.5) == (0.0, 0.0, True)
+
+
+def test_a_straggler_after_the_end_makes_no_gap_of_a_server_that_answered_all_the_time() -> None:
+    answers = [i / 15 for i in range(1, 30)]
+    seen = summarize(
+        [*(ok(at, "a", kind="fresh") for at in answers), ok(4.3, "a", kind="fresh", attempts=2)],
+        seconds=4.3, until=2.0,
+    )  # fmt: skip
+    assert seen["gapMilliseconds"] == pytest.approx(66.7, abs=0.1)
+    assert seen["gapIsOver"]
+
+
+def test_an_outage_at_the_end_is_over_with_the_first_success_after_it() -> None:
+    assert gap_until([1.0, 1.1, 2.4, 2.5, 6.0], 2.2) == pytest.approx((1.3, 1.1, True))
+    assert gap_until([2.4, 6.0], 2.2) == pytest.approx((2.4, 0.0, True))
 
 
 def test_the_gap_of_a_client_is_the_larger_of_kept_and_new_connections_and_never_of_slow_ones() -> (
@@ -144,6 +172,31 @@ def test_the_undisturbed_part_is_told_apart() -> None:
         "gapMilliseconds": 600.0,
     }  # fmt: skip
     assert seen["gapMilliseconds"] == 2100.0
+
+
+def test_a_part_in_which_nobody_answered_is_one_gap() -> None:
+    records = [Record("keepAlive", i / 10, 3.1, 3.2 + i / 10, True, 5, "a") for i in range(10)]
+    seen = summarize(records, seconds=5.0, undisturbed=2.0)
+    assert (seen["undisturbed"]["requests"], seen["undisturbed"]["gapMilliseconds"]) == (0, 2000.0)
+
+
+def test_a_kind_of_connection_that_hung_for_the_whole_part_counts_in_it() -> None:
+    records = [ok(i / 10, "a", kind="fresh") for i in range(1, 50)]
+    hung = Record("keepAlive", 0.0, 2.5, 2.6, True, 2, "a")
+    seen = summarize([*records, hung], seconds=5.0, undisturbed=2.0)
+    assert seen["undisturbed"]["gapMilliseconds"] == 2000.0
+
+
+def test_without_a_request_that_was_due_nobody_knows_a_gap() -> None:
+    seen = summarize([ok(1.0, "a", kind="slow")], seconds=2.0, undisturbed=1.5)
+    assert (seen["gapMilliseconds"], seen["undisturbed"]["gapMilliseconds"]) == (None, None)
+    assert re.search(r"^longest gap  -; - in the first 1.5 s$", table(seen), re.M)
+
+
+def test_a_run_that_is_ended_within_the_undisturbed_part_has_no_gap_after_its_end() -> None:
+    records = [ok(i / 10, "a") for i in range(1, 50)]
+    seen = summarize(records, seconds=5.0, until=4.95, undisturbed=10.0)["undisturbed"]
+    assert (seen["seconds"], seen["gapMilliseconds"]) == (4.95, 100.0)
 
 
 def stretch(member: str, begin: float, end: float) -> list[Served]:
