@@ -121,10 +121,10 @@ def longest_gap(successes: Sequence[float]) -> tuple[float, float]:
     return max(((after - before, before) for before, after in pairwise(times)), default=(0.0, 0.0))
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below or at which `share` (0 to 1) of the values are; 0 without values."""
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Return the value below or at which `share` (0 to 1) of the values are; None without any."""
     if not values:
-        return 0.0
+        return None
     ordered = sorted(values)
     return ordered[max(0, math.ceil(round(share * len(ordered), 6)) - 1)]
 
@@ -166,12 +166,12 @@ def _class_figures(records: Sequence[Record], until: float) -> dict[str, Any]:
         "longestGapIsOver": over,
         "p50Milliseconds": _ms(percentile(latencies, 0.50)),
         "p99Milliseconds": _ms(percentile(latencies, 0.99)),
-        "maxMilliseconds": _ms(max(latencies, default=0.0)),
+        "maxMilliseconds": _ms(max(latencies, default=None)),
     }
 
 
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 1)
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
 
 
 def _undisturbed(records: Sequence[Record], seconds: float) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _undisturbed(records: Sequence[Record], seconds: float) -> dict[str, Any]:
         "requests": len(part),
         "failedWithoutRetry": sum(record.retried for record in part),
         "failedAfterRetries": sum(not record.ok for record in part),
-        "gapMilliseconds": _ms(max(length for length, _, _ in gaps)) if gaps else None,
+        "gapMilliseconds": _ms(max((length for length, _, _ in gaps), default=None)),
     }
 
 
@@ -273,7 +273,7 @@ def table(summary: dict[str, Any]) -> str:
         rows.append((
             _NAMES[kind], str(figures["requests"]),
             str(figures["failedWithoutRetry"]), str(figures["failedAfterRetries"]),
-            *(f"{figures[name]:.0f} ms" for name in (
+            *(_told(figures[name]) for name in (
                 "longestGapMilliseconds", "p50Milliseconds", "p99Milliseconds", "maxMilliseconds")),
         ))  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]

@@ -41,7 +41,7 @@ def test_percentiles() -> None:
     values = [float(number) for number in range(1, 101)]
     assert [percentile(values, share) for share in (0.5, 0.99, 1.0)] == [50, 99, 100]
     assert percentile([7.0], 0.5) == 7.0
-    assert percentile([], 0.5) == 0.0
+    assert percentile([], 0.5) is None
 
 
 def test_one_switch_is_one_change() -> None:
@@ -115,6 +115,16 @@ def test_a_run_without_any_answer_can_be_laid_out() -> None:
     seen = summarize([Record("fresh", 0, 0, 1, False, 1)], seconds=1.0)
     assert "nobody" in table(seen)
     assert seen["switches"] == []
+
+
+def test_a_kind_of_connection_without_a_success_has_no_latency() -> None:
+    seen = summarize([ok(0.5, "a"), Record("fresh", 0, 0, 1, False, 1)], seconds=1.0)
+    fresh = seen["classes"]["fresh"]
+    latencies = [fresh[f"{name}Milliseconds"] for name in ("p50", "p99", "max")]
+    assert latencies == [None, None, None]
+    kept, new = table(seen).splitlines()[1:3]
+    assert re.search(r"kept connections .*  10 ms +10 ms +10 ms$", kept)
+    assert re.search(r"new connections .* 1000 ms +- +- +-$", new)
 
 
 def test_an_outage_that_lasts_to_the_end_is_a_gap_that_is_not_over() -> None:
