@@ -6,12 +6,14 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from dpe_operator.cli.main import main
+from dpe_operator.prober.http_client import Call, Connection, Target
+from dpe_operator.prober.retry import AttemptFailed
 
 
 class Member:
@@ -131,6 +133,37 @@ def test_a_wrong_body_is_no_success_and_the_name_of_the_server_can_be_told(tmp_p
     assert seen["succeeded"] == 0 and not seen["gapIsOver"]
     assert "wrong-body" in seen["errorKinds"]  # type: ignore[operator]
     assert member.hosts == {"radio-balancer"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 twohundred OK\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nsome\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 70_000 + b"\r\n",
+    ],
+)
+async def test_an_answer_that_is_no_http_is_a_failed_attempt(said: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        with suppress(ConnectionError):  # the client leaves at once
+            await reader.read()
+        writer.close()
+        over.set()
+
+    over = asyncio.Event()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        connection = Connection(Target("127.0.0.1", port, "", None), connect_timeout=5)
+        with pytest.raises(AttemptFailed) as failure:
+            await connection.request(Call(), within=5)
+        await over.wait()
+    assert failure.value.kind == "protocol"
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ class Connection:
                 return await _read_answer(reader, call.read_pause)
         except (OSError, TimeoutError, EOFError) as problem:
             raise failure_of(problem, stage="request") from problem
-        except ValueError as problem:
+        except (ValueError, asyncio.LimitOverrunError) as problem:  # malformed, or a head too long
             raise AttemptFailed("protocol", str(problem)) from problem
 
 

@@ -7,6 +7,7 @@ import math
 import secrets
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,11 +124,17 @@ class Load:
     async def _fresh(self) -> None:
         """Send each slot over a connection of its own, without waiting for the one before."""
         pending: set[asyncio.Task[None]] = set()
+
+        def over(task: asyncio.Task[None]) -> None:
+            # One that failed is kept, to be raised below.
+            if task.cancelled() or task.exception() is None:
+                pending.discard(task)
+
         slot = 0
         while await self._until(due := slot / self._settings.fresh_rate):
             task = asyncio.create_task(self._fresh_request(due))
             pending.add(task)
-            task.add_done_callback(pending.discard)
+            task.add_done_callback(over)
             slot += 1
         await asyncio.gather(*pending)
 
@@ -190,6 +197,8 @@ class Load:
             )  # fmt: skip
         except AttemptFailed:
             pass  # noted by on_failure
+        except Exception as problem:  # it must neither vanish nor end the run without a summary
+            self._note_internal(kind, attempts, problem)
         header = self._settings.member_header.lower()
         member = answer.headers.get(header, "unknown") if answer else ""
         self._note(
@@ -205,6 +214,13 @@ class Load:
                 "sentAt": self._begun_wall + record.sent, "doneAt": self._begun_wall + record.done,
             }  # fmt: skip
             self._records_to.write(json.dumps(line) + "\n")
+
+    def _note_internal(self, kind: str, attempt: int, problem: Exception) -> None:
+        """Count a failure of the prober itself; the first one also tells where it happened."""
+        if not self.error_kinds["internal"]:
+            traceback.print_exception(problem, file=sys.stderr)
+        text = f"{type(problem).__name__}: {problem}"
+        self._note_error(kind, attempt, AttemptFailed("internal", text))
 
     def _note_error(self, kind: str, number: int, failure: AttemptFailed) -> None:
         self.error_kinds[failure.kind] += 1
