@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 # The ways a client uses connections, measured apart: an outage looks different to each.
@@ -15,6 +15,10 @@ CLASSES = tuple(_NAMES)
 _GAP_CLASSES = ("keepAlive", "fresh")
 # Two answers of a member belong together when this close: longer than a slow request takes.
 _BRIDGE = 1.5
+# So long, and for so many requests in a row, one member alone answers only if the load was switched
+# to it: where two share the work, each soon gets a request again.
+_TURN_SECONDS = 0.25
+_TURN_REQUESTS = 10
 # Before the first success and after the last one, so many seconds tell an outage from connections
 # that are being opened, and from the pause between two requests.
 _CUT_SHORT = 1.0
@@ -79,19 +83,18 @@ def member_changes(served: Iterable[Served], *, tolerance: float = 0.0) -> list[
 def overlap_seconds(served: Iterable[Served]) -> float:
     """Return the seconds in which two members answered requests sent after the other's answers.
 
-    A member's answers are one stretch as long as not more than `_BRIDGE` lies between two of them.
-    Answers to requests that were under way when another member took over do not count; so a clean
-    switch, and the one back, overlap by exactly 0.
+    A member's answers are one stretch as long as not more than `_BRIDGE` lies between two of them,
+    unless they are of two turns (`_is_turn`) with another member's turn between them. Answers to
+    requests that were under way when another member took over do not count; so a clean switch, and
+    the one back, overlap by exactly 0.
     """
-    stretches: dict[str, list[list[float]]] = {}
-    for one in _in_charge(served, tolerance=0.0):
-        own = stretches.setdefault(one.member, [])
-        if own and one.done - own[-1][1] <= _BRIDGE:
-            own[-1][1] = one.done
-        else:
-            own.append([one.done, one.done])
+    in_charge = _in_charge(served, tolerance=0.0)
+    runs = [list(run) for _, run in groupby(in_charge, key=lambda one: one.member)]
     edges = sorted(
-        edge for own in stretches.values() for begin, end in own for edge in ((begin, 1), (end, -1))
+        edge
+        for own in _pieces(runs).values()
+        for begin, end in _stretches(own)
+        for edge in ((begin, 1), (end, -1))
     )
     total, open_now, since = 0.0, 0, 0.0
     for at, step in edges:
@@ -99,6 +102,53 @@ def overlap_seconds(served: Iterable[Served]) -> float:
             total += at - since
         open_now, since = open_now + step, at
     return total
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Answers of one member, none of the others' turns between them; `turn`: it had one itself."""
+
+    begin: float
+    end: float
+    turn: bool
+
+
+def _pieces(runs: Sequence[Sequence[Served]]) -> dict[str, list[_Piece]]:
+    """Put the runs of each member together over those of others that are no turns."""
+    found: dict[str, list[_Piece]] = {}
+    turns, turns_until = 0, dict[str, int]()
+    for place, run in enumerate(runs):
+        # The beginning and the end of the load cut a turn short.
+        turn = place in (0, len(runs) - 1) or _is_turn(run, runs[place + 1])
+        member, begin, end = run[0].member, run[0].done, run[-1].done
+        own = found.setdefault(member, [])
+        if own and begin - own[-1].end <= _BRIDGE and turns == turns_until[member]:
+            own[-1] = _Piece(own[-1].begin, end, own[-1].turn or turn)
+        else:
+            own.append(_Piece(begin, end, turn))
+        turns += turn
+        turns_until[member] = turns
+    return found
+
+
+def _is_turn(run: Sequence[Served], following: Sequence[Served]) -> bool:
+    """Whether the member of a run of answers was the only one that requests were sent to, for a
+    while: from its first answer until the first request that another member answered next."""
+    begin, end = run[0].done, following[0].sent
+    asked = sum(begin <= one.sent < end for one in run)
+    return end - begin >= _TURN_SECONDS and asked >= _TURN_REQUESTS
+
+
+def _stretches(own: Sequence[_Piece]) -> list[tuple[float, float]]:
+    """Put pieces of a member together over others' turns, unless it had turns before and after:
+    those are switches there and back. Single answers amid another's turn are none."""
+    found = [(own[0].begin, own[0].end)]
+    for before, after in pairwise(own):
+        if after.begin - before.end <= _BRIDGE and not (before.turn and after.turn):
+            found[-1] = (found[-1][0], after.end)
+        else:
+            found.append((after.begin, after.end))
+    return found
 
 
 def _in_charge(served: Iterable[Served], *, tolerance: float) -> Iterator[Served]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of the client: gaps, failures, members, switches."""
 
+import random
 import re
 
 import pytest
@@ -209,11 +210,11 @@ def test_a_run_that_is_ended_within_the_undisturbed_part_has_no_gap_after_its_en
     assert (seen["seconds"], seen["gapMilliseconds"]) == (4.95, 100.0)
 
 
-def stretch(member: str, begin: float, end: float) -> list[Served]:
-    """Answers of a member, ten a second."""
+def stretch(member: str, begin: float, end: float, *, rate: int = 10) -> list[Served]:
+    """Answers of a member, `rate` a second."""
     return [
-        Served(begin + i / 10, begin + i / 10 + 0.01, member)
-        for i in range(int((end - begin) * 10))
+        Served(begin + i / rate, begin + i / rate + 0.1 / rate, member)
+        for i in range(int((end - begin) * rate))
     ]
 
 
@@ -234,12 +235,46 @@ def test_answers_that_were_under_way_at_a_switch_do_not_overlap() -> None:
     assert overlap_seconds(stretch("a", 0, 10) + late + stretch("b", 10, 20)) == 0
 
 
-@given(st.lists(st.floats(1.0, 50.0), min_size=1, max_size=6), st.randoms(use_true_random=False))
+@pytest.mark.parametrize("away", [0.3, 0.993, 1.4])
+def test_a_clean_switch_there_and_back_does_not_overlap_however_soon(away: float) -> None:
+    served = [
+        *stretch("a", 0, 5, rate=100),
+        *stretch("b", 5, 5 + away, rate=100),
+        *stretch("a", 5 + away, 10, rate=100),
+    ]
+    assert overlap_seconds(served) == 0
+    assert len(member_changes(served)) == 2
+
+
+def test_a_switch_in_which_both_answered_for_a_moment_overlaps_for_that_moment_only() -> None:
+    back = [*stretch("a", 0, 5, rate=100), *stretch("b", 5, 6, rate=100), Served(5.95, 5.951, "a")]
+    served = [*back, *stretch("a", 6, 10, rate=100)]
+    assert overlap_seconds(served) == pytest.approx(0.04, abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("latency", [0.005, 0.4])
+def test_members_that_share_the_work_overlap_all_the_time(share: float, latency: float) -> None:
+    draw = random.Random(1)
+    served = [
+        Served(i / 100, i / 100 + latency * draw.uniform(0.9, 1.1), "ab"[draw.random() < share])
+        for i in range(1000)
+    ]
+    assert overlap_seconds(served) == pytest.approx(10, abs=1.5)
+
+
+def test_one_connection_that_stays_with_the_former_member_overlaps() -> None:
+    slow = [Served(5.1 + i, 6 + i, "a") for i in range(5)]
+    served = [*stretch("a", 0, 5, rate=100), *stretch("b", 5, 11, rate=100), *slow]
+    assert overlap_seconds(served) == pytest.approx(5, abs=0.2)
+
+
+@given(st.lists(st.floats(1.5, 50.0), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_clean_switches_never_overlap_however_many(lengths: list[float], order: object) -> None:
     served, at = [], 0.0
     for number, length in enumerate(lengths):
         served += stretch("ab"[number % 2], at, at + length)
-        at += length + 1.6  # a return within the time that bridges two answers is none
+        at += length
     order.shuffle(served)  # type: ignore[attr-defined]
     assert overlap_seconds(served) == 0
     assert len(member_changes(served)) == len(lengths) - 1
