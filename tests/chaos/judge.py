@@ -7,19 +7,25 @@ something outside the promise cost, one line each.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
+from tests.chaos.acting import (
+    STOPS_SECONDS,
+    THAWS_SECONDS,
+    Acting,
+    Overlap,
+    overlaps,
+    without_freezes,
+)
 from tests.chaos.faults import Struck
 from tests.chaos.frontend import BALANCER, SERVERS
 from tests.chaos.history import Asked, Version
 
 from dpe_elector.timings import EARLY_PAUSE, PROFILES
 from dpe_simulator import checker
-from dpe_simulator.acts import components_of
 
 # Rules of the checker by what they say about a workflow.
 LOST = {
@@ -31,9 +37,8 @@ DOUBLED = {
 }  # fmt: skip
 _STOPPED = {"guard frozen", "pod frozen"}
 AFTER_THAW = "after-thaw"
-# A pod may act so long after its freeze was noted, and so long before its thaw was: both are noted
-# beside the signals, which do not reach all of its processes at one moment.
-_STOPS_SECONDS, _THAWS_SECONDS = 0.1, 0.05
+# Stretches that lie no further apart count as one: single acts of a busy machine are no fault each.
+_TOGETHER_SECONDS = 1.0
 _EPOCH_RESET = {"Lease deleted", "Lease edited", "Lease restored"}
 # What keeps a pod from renewing its Lease, or takes that away from it: of the pod itself, of its
 # component, of all. Only beside one of these a guard that is stopped lets two act.
@@ -45,27 +50,8 @@ _RETRY_SECONDS = 25.0
 # By so much the clock of the electors and that of the audit log may drift apart within a Lease's
 # duration: one is set by the machine's time service, at most by 0.05 %, the other is not.
 _CLOCK_SECONDS = 0.01
-
-
-@dataclass(frozen=True)
-class Acting:
-    """Something of a pod acted from `start` to `end` (boot time); `run`: which start of it."""
-
-    component: str
-    pod: str
-    run: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """For so many seconds two acted; the first is the one that had begun before."""
-
-    first: Acting
-    second: Acting
-    start: float
-    seconds: float
+# The rule that excuses something, and its text.
+_Why = tuple[str, str]
 
 
 @dataclass
@@ -110,119 +96,63 @@ class Verdict:
 # --- who acted
 
 
-def merge(moments: Iterable[tuple[float, float]], *, gap: float) -> list[tuple[float, float]]:
-    """Put stretches together between which there are at most `gap` seconds."""
-    found: list[tuple[float, float]] = []
-    for start, end in sorted(moments):
-        if found and start - found[-1][1] <= gap:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((start, end))
-    return found
-
-
-def acting_by_ledger(entries: Sequence[checker.EntrySeen], *, offset: float) -> list[Acting]:
-    """Who acted by the proofs of life and the requests in the ledger: each start of a command from
-    its first to its last, as nothing of it may come after the first of its successor.
-
-    offset: what to add to its wall clock to get the boot time.
-    """
-    found = []
-    for component in components_of(entries):
-        for run in component.standby:
-            proofs = [
-                (line.at, line.at if line.until is None else line.until)
-                for line in run.lines
-                if line.kind != "stop"
-            ]
-            moments = [*proofs, *((effect.sent, effect.sent) for effect in run.effects)]
-            for start, end in merge(moments, gap=math.inf):
-                one = Acting(component.name, run.member or "", run.process, start, end)
-                found.append(Acting(one.component, one.pod, one.run, start + offset, end + offset))
-    return found
-
-
-def without_freezes(acting: Iterable[Acting], struck: Sequence[Struck]) -> list[Acting]:
-    """Leave out the time for which a pod was frozen as a whole: a job that it began before and ended
-    after its thaw is told in one stretch."""
-    found = []
-    for one in acting:
-        pieces = [(one.start, one.end)]
-        for frozen in struck:
-            if frozen.fault.kind == "pod frozen" and frozen.pod == one.pod:
-                hole = frozen.begun + _STOPS_SECONDS, frozen.ended - _THAWS_SECONDS
-                pieces = [left for piece in pieces for left in _outside(piece, hole)]
-        found += [replace(one, start=start, end=end) for start, end in pieces]
-    return found
-
-
-def _outside(
-    stretch: tuple[float, float], hole: tuple[float, float]
-) -> Iterator[tuple[float, float]]:
-    """What is left of a stretch; all of it where the hole is none or elsewhere."""
-    (start, end), (begin, until) = stretch, hole
-    if begin >= until or end <= begin or start >= until:
-        yield stretch
-        return
-    if start < begin:
-        yield start, begin
-    if end > until:
-        yield until, end
-
-
-def overlaps(acting: Iterable[Acting]) -> list[Overlap]:
-    """Two starts of one component that acted at the same time, the longest stretch of each two."""
-    longest: dict[tuple[str, str], Overlap] = {}
-    ordered = sorted(acting, key=lambda one: one.start)
-    open_now: list[Acting] = []
-    for one in ordered:
-        open_now = [other for other in open_now if other.end > one.start]
-        for other in open_now:
-            if other.component == one.component and other.run != one.run:
-                seconds = min(other.end, one.end) - one.start
-                key = (min(other.run, one.run), max(other.run, one.run))
-                # a single request is a stretch without a length
-                both = seconds > 0 or one.start == one.end
-                if both and (key not in longest or seconds > longest[key].seconds):
-                    longest[key] = Overlap(other, one, one.start, seconds)
-        open_now.append(one)
-    return list(longest.values())
-
-
-def judge_overlap(
-    overlap: Overlap, struck: Sequence[Struck], verdict: Verdict, *, thaw_bound: float
+def judge_overlaps(
+    acting: Iterable[Acting], struck: Sequence[Struck], verdict: Verdict, *, thaw_bound: float
 ) -> None:
-    """Sort one in: a violation, the moments after a thaw, or a guard that was stopped."""
-    pods = {overlap.first.pod, overlap.second.pod}
-    end = overlap.start + overlap.seconds
-    ms = overlap.seconds * 1000
+    """Sort in when two acted: a violation, the moments after a thaw, or a guard that was stopped.
+
+    Each stretch is judged by itself: what excuses one of them excuses no other of the same two. Only
+    then stretches of the same two that are judged alike, and are close together, count as one.
+
+    thaw_bound: seconds for which a pod that was frozen may act on after its thaw.
+    """
+    found: dict[tuple[frozenset[str], _Why | None], list[list[Overlap]]] = {}
+    for one in overlaps(without_freezes(acting, struck)):
+        pods = {one.first.pod, one.second.pod}
+        why = _stopped(pods, one.start, one.end, struck, thaw_bound=thaw_bound)
+        alike = found.setdefault((one.runs, why), [])
+        if not alike or one.start - alike[-1][-1].end > _TOGETHER_SECONDS:
+            alike.append([])
+        alike[-1].append(one)
+    for (_, why), alike in found.items():
+        for stretches in alike:
+            _put_down(stretches, why, struck, verdict)
+
+
+def _put_down(
+    stretches: Sequence[Overlap], why: _Why | None, struck: Sequence[Struck], verdict: Verdict
+) -> None:
+    """Put down for how long two acted; `why` excuses it."""
+    one, end = stretches[0], stretches[-1].end
+    ms = sum(stretch.seconds for stretch in stretches) * 1000
     told = (
-        f"{overlap.first.component}: {overlap.first.run} and {overlap.second.run} acted both for "
-        f"{ms:.1f} ms"
+        f"{one.first.component}: {one.first.run} and {one.second.run} acted both for {ms:.1f} ms, "
+        f"from {one.start:.3f} to {end:.3f}"
     )
-    if found := _stopped(pods, overlap.start, end, struck, thaw_bound=thaw_bound):
-        rule, why = found
+    if why is not None:
+        rule, text = why
         if rule == AFTER_THAW:
             verdict.thaw_ms.append(ms)
-        verdict.explained.append((rule, f"{told}, {why}"))
+        verdict.explained.append((rule, f"{told}, {text}"))
         return
     verdict.overlap_ms = max(verdict.overlap_ms, ms)
-    near = [one for one in struck if one.pod in pods and one.begun <= end <= one.ended + 15]
-    text = "; ".join(f"{one.fault.kind} {one.begun:.2f}-{one.ended:.2f}" for one in near)
-    verdict.violations.append(f"two-acting: {told} at {overlap.start:.3f} (faults: {text})")
+    pods = {one.first.pod, one.second.pod}
+    near = [hit for hit in struck if hit.pod in pods and hit.begun <= end <= hit.ended + 15]
+    faults = "; ".join(f"{hit.fault.kind} {hit.begun:.2f}-{hit.ended:.2f}" for hit in near)
+    verdict.violations.append(f"two-acting: {told} (faults: {faults})")
 
 
 def _stopped(
     pods: Collection[str], start: float, end: float, struck: Sequence[Struck], *, thaw_bound: float
-) -> tuple[str, str] | None:
+) -> _Why | None:
     """Why one of the pods may have acted from `start` to `end` (boot time) beside its successor:
     it had just been thawed, or its guard was stopped while it could not renew; rule and text."""
     for one in struck:
         if one.fault.kind not in _STOPPED or one.pod not in pods or end > one.ended + thaw_bound:
             continue
         if one.fault.kind == "pod frozen":
-            if one.ended - _THAWS_SECONDS <= start:
-                return AFTER_THAW, f"after {one.pod} was thawed"
+            if one.ended - THAWS_SECONDS <= start:
+                return AFTER_THAW, f"after {one.pod} was thawed at {one.ended:.3f}"
         elif one.begun <= start and _lost_its_lease(one, struck):
             return (
                 "guard-stopped",
@@ -234,7 +164,7 @@ def _stopped(
 def _lost_its_lease(stopped: Struck, struck: Sequence[Struck]) -> bool:
     """Whether something else kept the pod of a stopped guard from renewing its Lease meanwhile."""
     for one in struck:
-        if one.begun > stopped.ended or one.ended < stopped.begun - _STOPS_SECONDS:
+        if one.begun > stopped.ended or one.ended < stopped.begun - STOPS_SECONDS:
             continue
         kind, component = one.fault.kind, one.fault.component
         if kind in _NOT_RENEWED_BY_ANY:
@@ -275,7 +205,7 @@ def judge_findings(
             verdict.explained.append((finding.rule, finding.text))
         elif finding.rule == "two-acting":
             # Told by epochs, which begin anew with a Lease that was deleted or edited. Who acted
-            # at the same time, whatever the epochs, judge_overlap has measured.
+            # at the same time, whatever the epochs, judge_overlaps has measured.
             continue
         elif why := _by_one_stopped(finding, struck, offset=offset, thaw_bound=thaw_bound):
             verdict.explained.append((why[0], f"{text} ({why[1]})"))
@@ -294,7 +224,7 @@ def judge_findings(
 
 def _by_one_stopped(
     finding: checker.Finding, struck: Sequence[Struck], *, offset: float, thaw_bound: float
-) -> tuple[str, str] | None:
+) -> _Why | None:
     """Why one of the two requests of a finding was sent by a pod that should not have acted."""
     for request in finding.requests:
         at = request.sent + offset

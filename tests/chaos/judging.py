@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.chaos import judge
+from tests.chaos.acting import Acting, acting_by_ledger
 from tests.chaos.faults import Struck
 from tests.chaos.history import Asked, Version
-from tests.chaos.judge import Acting, Verdict
+from tests.chaos.judge import Verdict
 from tests.chaos.moves import Said
 from tests.chaos.site import SETTLE_SECONDS
 from tests.chaos.switches import judge_switches
@@ -49,10 +50,8 @@ def judge_round(seen: Seen, *, thaw_bound: float) -> Verdict:
     ]
     if seen.left:
         verdict.unknown.append(f"not-settled: {seen.left} open, and nothing was done for a minute")
-    acting = judge.acting_by_ledger(evidence.entries, offset=offset)
-    awake = judge.without_freezes([*acting, *seen.journals], struck)
-    for overlap in judge.overlaps(awake):
-        judge.judge_overlap(overlap, struck, verdict, thaw_bound=thaw_bound)
+    acting = [*acting_by_ledger(evidence.entries, offset=offset), *seen.journals]
+    judge.judge_overlaps(acting, struck, verdict, thaw_bound=thaw_bound)
     if seen.busy:
         findings = checker.check(evidence, checker.Expectation(settle=SETTLE_SECONDS))
         judge.judge_findings(

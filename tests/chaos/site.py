@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
+from tests.chaos.acting import Acting, merge
 from tests.chaos.candidates import QUICK, Candidate, Component, Kubelet, Place, Tended, wait_until
 from tests.chaos.faults import Faults
 from tests.chaos.frontend import BALANCER, SERVERS, Frontend
 from tests.chaos.history import History
-from tests.chaos.judge import Acting, merge
 from tests.chaos.plan import Layout
 from tests.chaos.restarted import FARM, Processor
 from tests.support.api_server import ApiServer

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from tests.chaos import judge
+from tests.chaos.acting import acting_by_ledger
 from tests.chaos.faults import Struck
 from tests.chaos.frontend import BALANCER, SERVERS
 from tests.chaos.history import Asked as LeaseAsked
@@ -196,12 +197,8 @@ def judge_acting(
     thaw_bound: float,
 ) -> None:  # fmt: skip
     """No two pods of a component acted at the same time, by the ledger and the pods' logs."""
-    acting = [
-        replace(one, pod=_pod(one.run)) for one in judge.acting_by_ledger(entries, offset=offset)
-    ]
-    struck = strikes(hits)
-    for overlap in judge.overlaps(judge.without_freezes(acting, struck)):
-        judge.judge_overlap(overlap, struck, verdict, thaw_bound=thaw_bound)
+    acting = [replace(one, pod=_pod(one.run)) for one in acting_by_ledger(entries, offset=offset)]
+    judge.judge_overlaps(acting, strikes(hits), verdict, thaw_bound=thaw_bound)
 
 
 def _pod(process: str) -> str:

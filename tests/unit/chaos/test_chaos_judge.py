@@ -7,20 +7,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from tests.chaos.acting import Acting, acting_by_ledger, merge, overlaps
 from tests.chaos.faults import Struck
 from tests.chaos.frontend import BALANCER, SERVERS
 from tests.chaos.history import Version, asked, version_of
-from tests.chaos.judge import (
-    Acting,
-    Verdict,
-    acting_by_ledger,
-    judge_findings,
-    judge_history,
-    judge_overlap,
-    merge,
-    overlaps,
-    without_freezes,
-)
+from tests.chaos.judge import Verdict, judge_findings, judge_history, judge_overlaps
 from tests.chaos.plan import Fault
 
 from dpe_simulator.checker import LIMIT, TOPOLOGY, UNKNOWN, Finding
@@ -38,8 +29,7 @@ def struck(kind: str, pod: str, begun: float, ended: float, component: str = "ne
 
 def judged(acting: list[Acting], *faults: Struck) -> Verdict:
     verdict = Verdict()
-    for overlap in overlaps(without_freezes(acting, faults)):
-        judge_overlap(overlap, faults, verdict, thaw_bound=0.1)
+    judge_overlaps(acting, faults, verdict, thaw_bound=0.1)
     return verdict
 
 
@@ -95,6 +85,32 @@ def test_a_guard_that_somebody_stopped_is_outside_of_the_promise() -> None:
         struck("Lease deleted", "", 6, 7, component="other"),
     ):
         assert len(judged(acting, stopped, other).violations) == 1
+
+
+def test_a_longer_overlap_that_is_excused_hides_none_of_the_same_two() -> None:
+    """A take-over while the other one acted, and a thaw of that one later: each is judged alone."""
+    acting = [acted("a", 0, 10), acted("b", 9.95, 30), acted("a", 20.0, 20.09)]
+    frozen = struck("pod frozen", "a", 10.5, 20)
+    verdict = judged(acting, frozen)
+    assert [text.partition(":")[0] for text in verdict.violations] == ["two-acting"]
+    assert 49 < verdict.overlap_ms < 51
+    assert [round(ms) for ms in verdict.thaw_ms] == [90]
+    stopped, cut = struck("guard frozen", "a", 12, 16), struck("API connection cut", "a", 11, 14)
+    verdict = judged([*acting[:2], acted("a", 13, 15)], stopped, cut)
+    assert (len(verdict.violations), verdict.explained_by_rule()) == (1, {"guard-stopped": 1})
+
+
+def test_what_is_judged_alike_and_close_together_counts_as_one() -> None:
+    """On a machine that is far too busy acts of 3 ms lie apart: they are no violation each."""
+    acts = [acted("a", 10 + n * 0.4, 10.003 + n * 0.4) for n in range(5)]
+    verdict = judged([acted("b", 9, 30), *acts])
+    assert len(verdict.violations) == 1
+    assert 14.9 < verdict.overlap_ms < 15.1, "what lies between them is nobody's"
+    assert "10.000 to 11.603" in verdict.violations[0]
+    assert len(judged([acted("b", 9, 30), acts[0], acted("a", 20, 20)]).violations) == 2
+    twice = [struck("pod frozen", "a", 5, 9.9), struck("pod frozen", "a", 10.0, 10.4)]
+    verdict = judged([acted("b", 9, 30), acted("a", 9.91, 9.92), acted("a", 10.41, 10.42)], *twice)
+    assert [round(ms) for ms in verdict.thaw_ms] == [10, 10], "two thaws are two"
 
 
 def test_a_command_acts_from_its_first_sign_of_life_to_its_last() -> None:
