@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.chaos import again
 from tests.chaos.plan import KINDS
 from tests.chaos.record import RIG, Book, Figures, added, judged
 from tests.chaos.run import Outcome, Settings, judge_again, run
@@ -28,7 +29,7 @@ def main() -> int:
     if options.judge:
         verdict = judge_again(options.judge, thaw_bound=options.thaw_bound, say=_say)
         if options.record:
-            Book(RECORD).judge_anew(RIG, options.seed, verdict, commit=commit())
+            again.put_down(Book(RECORD), RIG, options.seed, options.judge, verdict)
         return bool(verdict.violations)
     # ended from outside, it still ends what it has started; in the background a shell has SIGINT off
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -84,7 +85,10 @@ def _options() -> argparse.Namespace:
     add("--profile", default="", choices=["Safe", "Fast"], help="timings (default: 4/2.5/0.5 s)")
     add("--only", action="append", choices=list(KINDS), help="only this kind, may be repeated")
     add("--folder", help="for plans, logs and what was explained (default: a temporary one)")
-    add("--judge", type=Path, metavar="FOLDER", help="play nothing, judge a run again")
+    add(
+        "--judge", type=Path, nargs="+", metavar="FOLDER",
+        help="play nothing, judge a run again; all its folders, if it was stopped and went on",
+    )  # fmt: skip
     add("--json", metavar="FILE", help="write the result to this file")
     add(
         "--record",

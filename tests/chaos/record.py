@@ -94,16 +94,33 @@ class Book:
         fresh.write_text(json.dumps(others, indent=1) + "\n", encoding="utf-8")
         fresh.replace(self._path)
 
-    def judge_anew(self, rig: str, seed: str, verdict: Verdict, *, commit: str) -> None:
+    def judge_anew(
+        self, rig: str, seed: str, verdict: Verdict, *, rounds: int, commit: str
+    ) -> None:
         """Put down what a run has come to when all its rounds were judged once more.
 
+        Args:
+            rig, seed: of the run.
+            verdict: on all its rounds together.
+            rounds: how many of them were judged.
+            commit: that judged them.
+
         Raises:
-            LookupError: there is no run of that rig and seed.
+            LookupError: there is no run of that rig and seed, or not all its rounds were judged, so
+                that the others would be lost.
         """
         own = [run for run in self._runs() if (run.get("rig"), run.get("seed")) == (rig, seed)]
         if len(own) != 1:
             raise LookupError(f"{self._path}: {len(own)} runs of rig {rig} with seed {seed!r}")
-        self.keep({**own[0], **judged(verdict), _JUDGED_BY: commit})
+        (run,) = own
+        failed = _failed(run)
+        if not run["rounds"] - failed <= rounds <= run["rounds"]:
+            raise LookupError(
+                f"{self._path}: the run of rig {rig} with seed {seed!r} has {run['rounds']} rounds, "
+                f"of which {failed} failed, and {rounds} are judged here; if it was stopped and went "
+                "on, name all its folders"
+            )
+        self.keep({**run, **judged(verdict), _JUDGED_BY: commit})
 
     def _read(self) -> Figures:
         return json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
@@ -114,3 +131,8 @@ class Book:
 
 def _same(run: Mapping[str, Any], names: Mapping[str, Any]) -> bool:
     return all(run.get(name) == names[name] for name in _NAMES)
+
+
+def _failed(run: Mapping[str, Any]) -> int:
+    """Rounds that may have left nothing to judge; that a run was given up is told there too."""
+    return sum(str(text).startswith("round ") for text in run.get("roundsFailed", ()))

@@ -181,14 +181,16 @@ def _look(site: Round, offset: float) -> Seen:
     )  # fmt: skip
 
 
-def judge_again(folder: Path, *, thaw_bound: float, say: Callable[[str], None] = print) -> Verdict:
+def judge_again(
+    folders: Sequence[Path], *, thaw_bound: float, say: Callable[[str], None] = print
+) -> Verdict:
     """Judge a run once more, see tests.chaos.again; thaw_bound: see Settings."""
 
     def judged(seen: Seen) -> tuple[Verdict, str]:
         verdict = judge_round(seen, thaw_bound=thaw_bound)
         return verdict, f"{len(seen.struck)} faults, {_told(verdict)}"
 
-    return again.judge_again(folder, judged, say)
+    return again.judge_again(folders, judged, say)
 
 
 def _told(verdict: Verdict) -> str:

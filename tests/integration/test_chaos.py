@@ -75,7 +75,7 @@ def test_a_guard_that_does_not_kill_is_found(
     outcome = play(settings, api, postgres, tmp_path)
     assert any("two-acting" in text for text in outcome.verdict.violations)
     assert outcome.verdict.overlap_ms > 0
-    again = judge_again(tmp_path / "chaos", thaw_bound=settings.thaw_bound)
+    again = judge_again([tmp_path / "chaos"], thaw_bound=settings.thaw_bound)
     assert again.violations == outcome.verdict.violations, "from the files that it left"
 
 

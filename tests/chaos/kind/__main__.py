@@ -12,6 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.chaos import again
 from tests.chaos.kind.plan import KINDS
 from tests.chaos.kind.run import Outcome, Settings, judge_again, run
 from tests.chaos.record import Book, Figures, added, judged
@@ -27,7 +28,7 @@ def main() -> int:
     if options.judge:
         verdict = judge_again(options.judge, thaw_bound=options.thaw_bound, say=_say)
         if options.record:
-            Book(RECORD).judge_anew("kind", options.seed, verdict, commit=commit())
+            again.put_down(Book(RECORD), "kind", options.seed, options.judge, verdict)
         return bool(verdict.violations)
     seed = options.seed or str(int(time.time()))
     folder = Path(options.folder or tempfile.mkdtemp(prefix="dpe-chaos-kind-"))
@@ -72,7 +73,10 @@ def _options() -> argparse.Namespace:
     add("--thaw-bound", type=float, default=0.1, help="seconds to act on after a thaw (0.1)")
     add("--only", action="append", choices=list(KINDS), help="only this kind, may be repeated")
     add("--folder", help="for plans, logs and what was explained (default: a temporary one)")
-    add("--judge", type=Path, metavar="FOLDER", help="play nothing, judge a run again")
+    add(
+        "--judge", type=Path, nargs="+", metavar="FOLDER",
+        help="play nothing, judge a run again; all its folders, if it was stopped and went on",
+    )  # fmt: skip
     add("--json", metavar="FILE", help="write the result to this file")
     add(
         "--record", action="store_true",

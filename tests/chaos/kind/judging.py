@@ -141,6 +141,7 @@ class Seen:
     though nothing was done any more. versions, lease_asked: of the Leases, see tests.chaos.history.
     clients: by machine, what its client did. recorded: which server became the active one, by the
     balancers' record, from the last one before the round on. logs: of the balancers, by pod.
+    missing: where the site was not whole in time after a fault, what was missing, and after which.
     """
 
     since: float
@@ -153,6 +154,7 @@ class Seen:
     clients: Mapping[str, Sequence[Asked]]
     recorded: Sequence[Recorded]
     logs: Mapping[str, Sequence[tuple[float, str]]]
+    missing: Sequence[str]
 
     def told(self) -> list[tuple[float, str]]:
         """What the balancers said about the servers, with the boot times."""
@@ -163,6 +165,17 @@ class Seen:
         )
 
 
+def unseen(since: float, offset: float, hits: Sequence[Hit], missing: Sequence[str]) -> Seen:
+    """All that is known of a round that could not be looked at; arguments: see Seen."""
+    nothing = Evidence([], [], [], since, changes=[])
+    return Seen(since, offset, list(hits), 0, nothing, [], {}, {}, [], {}, list(missing))
+
+
+def not_whole(missing: Iterable[str]) -> list[str]:
+    """The violations that it is; missing: see Seen."""
+    return [f"not-whole: {one}" for one in missing]
+
+
 def judge_round(seen: Seen, *, thaw_bound: float) -> tuple[Verdict, Apart]:
     """Judge all of a round.
 
@@ -171,6 +184,7 @@ def judge_round(seen: Seen, *, thaw_bound: float) -> tuple[Verdict, Apart]:
         thaw_bound: seconds for which a pod that was frozen may act on after its thaw.
     """
     verdict, hits, offset = Verdict(workflows=len(seen.evidence.workflows)), seen.hits, seen.offset
+    verdict.violations += not_whole(seen.missing)
     if seen.left:
         verdict.unknown.append(f"not-settled: {seen.left} open, and nothing was done for a minute")
     entries = seen.evidence.entries

@@ -18,7 +18,16 @@ from tests.chaos.judge import Verdict
 from tests.chaos.kind.cluster import Ground, repair, tool
 from tests.chaos.kind.faults import Faults
 from tests.chaos.kind.follow import Audit, Leases, Record
-from tests.chaos.kind.judging import LOST_SECONDS, Apart, Asked, Hit, Seen, judge_round
+from tests.chaos.kind.judging import (
+    LOST_SECONDS,
+    Apart,
+    Asked,
+    Hit,
+    Seen,
+    judge_round,
+    not_whole,
+    unseen,
+)
 from tests.chaos.kind.logs import Logs, client_requests
 from tests.chaos.kind.plan import Moment, draw
 from tests.chaos.kind.site import CLIENTS, BusySite, People, client_files
@@ -56,7 +65,8 @@ class Settings:
 @dataclass
 class Outcome:
     """What a round has shown. seconds: of faults; wall_seconds: with its end; targets: how often
-    what was struck; problems: what could not be carried out as planned; replaced: see Ground."""
+    what was struck; problems: what could not be carried out as planned; replaced: see Ground;
+    missing: see Seen."""
 
     seconds: float = 0.0
     moments: int = 0
@@ -64,6 +74,7 @@ class Outcome:
     targets: Counter[str] = field(default_factory=Counter)
     not_done: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
     apart: Apart = field(default_factory=Apart)
     replaced: int = 0
@@ -178,18 +189,22 @@ class _Session:
         faults = Faults(self._ground, self._busy)
         start = Start(time.time(), boot() - time.time(), len(self._leases.versions))
         self._logs.forget(start.wall - 60)
-        replaced = self._ground.replaced
+        replaced, seen = self._ground.replaced, None
         try:
             self._strike(faults, moments, seconds, outcome, number)
             outcome.seconds = time.monotonic() - begun
-            seen = self._see(faults.hits, start)
+            seen = self._see(faults.hits, start, outcome.missing)
             again.keep(folder, seen)
-            verdict, outcome.apart = judge_round(seen, thaw_bound=self._settings.thaw_bound)
-            outcome.verdict.add(verdict)
+            bound = self._settings.thaw_bound
+            outcome.verdict, outcome.apart = judge_round(seen, thaw_bound=bound)
             _write_told(folder, seen)
         except Exception as problem:  # one round is lost; the others are worth something
             outcome.failed.append(f"round {number}: {problem!r}"[:1000])
             self._say(f"round {number} FAILED: {traceback.format_exc()}")
+            outcome.verdict = Verdict(violations=not_whole(outcome.missing))
+            if seen is None:
+                rest = unseen(start.wall, start.offset, faults.hits, outcome.missing)
+                again.keep(folder, rest)
         outcome.wall_seconds = time.monotonic() - begun
         outcome.seconds = outcome.seconds or outcome.wall_seconds
         outcome.replaced = self._ground.replaced - replaced
@@ -206,14 +221,15 @@ class _Session:
         try:
             while time.monotonic() < end:
                 outcome.moments += 1
-                missing = self._moment(faults, next(moments), outcome.verdict)
+                missing = self._moment(faults, next(moments), outcome.missing)
                 if missing and (missing := self._whole_again()):
                     raise RuntimeError(f"not whole, in spite of a repair: {missing}")
         finally:
             people.close()
 
-    def _moment(self, faults: Faults, moment: Moment, verdict: Verdict) -> list[str]:
-        """Play one moment, and wait until the site is whole; what is missing if it is not."""
+    def _moment(self, faults: Faults, moment: Moment, lacks: list[str]) -> list[str]:
+        """Play one moment, and wait until the site is whole; what is missing if it is not, which is
+        added to `lacks` with the faults before it."""
         begun = time.monotonic()
         with (self._folder / "plan.txt").open("a") as plan:
             plan.write(f"{moment}\n")
@@ -228,12 +244,12 @@ class _Session:
             self._say(f"  {moment.number}: {_told(hit)} ({took})")
         if missing:
             told = "; ".join(map(str, hits))
-            verdict.violations.append(f"not-whole: {missing}, {_WHOLE_SECONDS:g} s after {told}")
+            lacks.append(f"{missing}, {_WHOLE_SECONDS:g} s after {told}")
         return missing
 
     # --- judging
 
-    def _see(self, hits: Sequence[Hit], start: Start) -> Seen:
+    def _see(self, hits: Sequence[Hit], start: Start, missing: Sequence[str]) -> Seen:
         """Let the work be done, and gather all that the round has left behind."""
         since = start.wall
         left = self._finish(since)
@@ -243,7 +259,7 @@ class _Session:
             since, start.offset, list(hits), left, self._evidence(since),
             self._leases.since(start.versions), self._audit.asked(), self._asked(since),
             [*last, *(one for one in by_record if one.at >= since)],
-            self._logs.of(self._busy.layout.balancers, since=since),
+            self._logs.of(self._busy.layout.balancers, since=since), list(missing),
         )  # fmt: skip
 
     def _finish(self, since: float, seconds: float = 60.0) -> int:
@@ -301,14 +317,16 @@ def _write_told(folder: Path, seen: Seen) -> None:
     (folder / "balancers.txt").write_text("".join(lines))
 
 
-def judge_again(folder: Path, *, thaw_bound: float, say: Callable[[str], None]) -> Verdict:
+def judge_again(
+    folders: Sequence[Path], *, thaw_bound: float, say: Callable[[str], None]
+) -> Verdict:
     """Judge a run once more, see tests.chaos.again; thaw_bound: see Settings."""
 
     def judged(seen: Seen) -> tuple[Verdict, str]:
         verdict, apart = judge_round(seen, thaw_bound=thaw_bound)
         return verdict, _summary(len(seen.hits), verdict, apart)
 
-    return again.judge_again(folder, judged, say)
+    return again.judge_again(folders, judged, say)
 
 
 def _summary(faults: int, verdict: Verdict, apart: Apart) -> str:

@@ -23,6 +23,7 @@ from tests.chaos.kind.judging import (
     judge_needless,
     judge_round,
     strikes,
+    unseen,
 )
 from tests.chaos.moves import Recorded, Said
 from tests.chaos.plan import Fault
@@ -261,7 +262,7 @@ def seen(**more: Any) -> Seen:
     )
     whole = Seen(
         0.0, OFFSET, [hit("process killed", 1055, 1055, component=SERVERS, pod="a")], 0, evidence,
-        [], {}, asked(*"aaabbb", begin=57), RECORDED, {"h": [(59.0, "Server dpe-a/a is DOWN")]},
+        [], {}, asked(*"aaabbb", begin=57), RECORDED, {"h": [(59.0, "Server dpe-a/a is DOWN")]}, [],
     )  # fmt: skip
     return replace(whole, **more)
 
@@ -284,7 +285,15 @@ def test_what_is_planted_in_a_round_is_found() -> None:
         "old-member": seen(clients=asked(*"ababab", begin=57)),
         "needless-switch": seen(hits=[hit("database frozen", 1050, 1070)]),
         "client-no-answer": seen(clients=asked(*"aa-bbb", begin=57)),
+        "not-whole": seen(missing=["['node w1 is not Ready'], 300 s after node cut off w1 1-2"]),
     }
     for rule, one in planted.items():
         verdict, _ = judge_round(one, thaw_bound=0.1)
         assert rule in {text.partition(":")[0] for text in verdict.violations}, rule
+
+
+def test_of_a_round_that_failed_what_was_missing_is_judged_once_more_too() -> None:
+    cut = hit("node cut off", 1050, 1060, component=NEWS, node="w1", pods={"n-1": NEWS})
+    verdict, apart = judge_round(unseen(0.0, OFFSET, [cut], ["x, 300 s after y"]), thaw_bound=0.1)
+    assert verdict == Verdict(violations=["not-whole: x, 300 s after y"])
+    assert apart == Apart()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.chaos import again
 from tests.chaos.judge import Verdict
 from tests.chaos.record import RIG, Book, added, total
 
@@ -67,7 +68,8 @@ def test_a_run_that_is_judged_once_more_keeps_its_faults(tmp_path: Path) -> None
     book = Book(tmp_path / "chaos.json")
     book.keep({**figures(), "violations": ["two-acting: once"]})
     book.keep(figures(seed="8"))
-    book.judge_anew(RIG, "7", Verdict(workflows=3, explained=[("after-thaw", "x")]), commit="abc")
+    anew = Verdict(workflows=3, explained=[("after-thaw", "x")])
+    book.judge_anew(RIG, "7", anew, rounds=1, commit="abc")
     run = book.find(NAMES)
     assert run is not None
     assert (run["faults"], run["workflows"], run["violations"]) == (600, 3, [])
@@ -75,4 +77,39 @@ def test_a_run_that_is_judged_once_more_keeps_its_faults(tmp_path: Path) -> None
     (whole,) = json.loads((tmp_path / "chaos.json").read_text())["totals"]
     assert whole["violations"] == [] and "judgedBy" not in whole
     with pytest.raises(LookupError, match="seed '9'"):
-        book.judge_anew(RIG, "9", Verdict(), commit="abc")
+        book.judge_anew(RIG, "9", Verdict(), rounds=1, commit="abc")
+
+
+def test_a_run_of_which_not_all_rounds_are_there_is_not_judged_once_more(tmp_path: Path) -> None:
+    """A run that went on after it was stopped has its rounds in two folders."""
+    book = Book(tmp_path / "chaos.json")
+    failed = ["round 2: RuntimeError('x')", "given up, the site is not whole: x"]
+    book.keep(figures(rounds=4, roundsFailed=failed, violations=["two-acting: once"]))
+    for rounds in (2, 5):
+        with pytest.raises(LookupError, match=rf"4 rounds, of which 1 failed, and {rounds} are"):
+            book.judge_anew(RIG, "7", Verdict(), rounds=rounds, commit="abc")
+    kept = book.find(NAMES)
+    assert kept is not None and kept["violations"] == ["two-acting: once"]
+    book.judge_anew(RIG, "7", Verdict(), rounds=3, commit="abc")
+    book.judge_anew(RIG, "7", Verdict(), rounds=4, commit="abc")  # it failed when it was judged
+
+
+def test_rounds_of_several_folders_are_judged_together(tmp_path: Path) -> None:
+    for name, seen in (("first/round-1", 1), ("first/round-2", 2), ("second/round-1", 4)):
+        (tmp_path / name).mkdir(parents=True)
+        again.keep(tmp_path / name, seen)
+    (tmp_path / "second/round-2").mkdir()  # it failed
+    folders = [tmp_path / "first", tmp_path / "second"]
+    told: list[str] = []
+    verdict = again.judge_again(
+        folders, lambda seen: (Verdict(workflows=seen), f"{seen}"), told.append
+    )
+    assert (verdict.workflows, len(again.rounds(folders))) == (7, 3)
+    assert [text.rpartition(" ")[2] for text in told] == ["1", "2", "4"]
+
+
+def test_what_cannot_be_put_down_ends_with_a_word_about_it(tmp_path: Path) -> None:
+    book = Book(tmp_path / "chaos.json")
+    book.keep(figures(rounds=2))
+    with pytest.raises(SystemExit, match="2 rounds"):
+        again.put_down(book, RIG, "7", [tmp_path], Verdict())
