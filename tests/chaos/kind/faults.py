@@ -15,7 +15,7 @@ from tests.chaos.faults import NotDone
 from tests.chaos.freezing import Freezer, send
 from tests.chaos.kind import pods
 from tests.chaos.kind.cluster import TROUBLE, Ground, tool
-from tests.chaos.kind.judging import Hit
+from tests.chaos.kind.hits import Hit
 from tests.chaos.kind.plan import KINDS, Moment
 from tests.chaos.kind.site import BusySite
 from tests.chaos.kind.snapshot import Snapshot, is_ready

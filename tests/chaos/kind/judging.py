@@ -9,46 +9,25 @@ nobody answered.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 from tests.chaos import judge
 from tests.chaos.acting import acting_by_ledger
-from tests.chaos.faults import Struck
 from tests.chaos.frontend import BALANCER, SERVERS
 from tests.chaos.history import Asked as LeaseAsked
 from tests.chaos.history import Version
 from tests.chaos.judge import Verdict
+from tests.chaos.kind.hits import NODE_LOST, Hit, strikes
+from tests.chaos.kind.needless import health_lines, judge_needless
 from tests.chaos.moves import Recorded, Said, said
-from tests.chaos.plan import Fault
 from tests.chaos.switches import judge_switches
 
 from dpe_operator.prober.measure import Served, member_changes
 from dpe_simulator import checker
 from dpe_simulator.findings import EntrySeen, Evidence
 
-NODE_LOST = {"node cut off", "node frozen", "node power cut"}
-# To each pod of a machine, in the words of the judge.
-_BY_NODE = {
-    "node cut off": "API connection cut", "node frozen": "pod frozen",
-    "node power cut": "guard killed", "node drained": "pod deleted",
-}  # fmt: skip
-_BY_DETAIL = {
-    ("process stopped", "all"): "pod frozen",
-    ("process stopped", "command"): "command frozen",
-    ("process stopped", "elector"): "elector frozen",
-    ("process killed", "elector"): "elector killed",
-    ("process killed", "guard"): "guard killed",
-}
-_OTHERS = {"process killed": "command killed", "ServiceAccount deleted": "token invalid"}
-# What takes the active server away, or is meant to change it.
-_MOVES_SERVER = {
-    "pod deleted", "process killed", "process stopped", "planned switch", "rolling update",
-}  # fmt: skip
 # After a machine is back its clients may still be connected to a balancer that drains (30 s).
 _DRAINS_SECONDS = 30.0
-# A switch is recorded when it has lasted for 5 s; an API server that comes back lets that wait.
-_RECORDED_SECONDS = 15.0
 # So long a client tries, with what is under way.
 _TRIES_SECONDS = 25.0
 # Work that is open for longer is lost.
@@ -56,56 +35,6 @@ LOST_SECONDS = 20.0
 # A database that is away for longer than this, and two good checks, outlasts a client's attempts:
 # eight, with pauses of 7 s in all at least when each is refused at once.
 _DATABASE_SECONDS = 3.0
-
-
-@dataclass
-class Hit:
-    """A fault that was carried out, and whom it struck; times are boot times.
-
-    pod: the one that was struck; empty: a machine, a Lease, the site.
-    node: the machine that was lost or drained.
-    pods: what ran there, or was struck, with the parts that they belong to.
-    ended: the fault was over; settled: the site was whole again.
-    """
-
-    fault: Fault
-    pod: str = ""
-    node: str = ""
-    pods: Mapping[str, str] = field(default_factory=dict)
-    begun: float = 0.0
-    ended: float = float("inf")
-    settled: float = float("inf")
-    problem: str = ""
-
-    def touches(self, part: str) -> bool:
-        """Whether it struck a pod of this part, or the part as a whole."""
-        return (self.fault.component == part and not self.node) or part in self.pods.values()
-
-    def around(self, at: float, *, before: float = 0.0) -> bool:
-        """Whether it, or the time in which the site got over it, was at `at`, or shortly before."""
-        return self.begun - 0.1 <= at and at - before <= self.settled
-
-    def __str__(self) -> str:
-        where = self.node or self.pod or self.fault.component
-        detail = f" ({self.fault.detail})" if self.fault.detail else ""
-        return f"{self.fault.kind}{detail} {where} {self.begun:.2f}-{self.ended:.2f}".replace(
-            "  ", " "
-        )
-
-
-def strikes(hits: Iterable[Hit]) -> list[Struck]:
-    """The faults in the judge's words: one for each pod that was struck."""
-    found = []
-    for hit in hits:
-        fault = hit.fault
-        kind = _BY_DETAIL.get((fault.kind, fault.detail), _OTHERS.get(fault.kind, fault.kind))
-        if hit.node:
-            kind = _BY_NODE[fault.kind]
-        pods = hit.pods or {hit.pod: fault.component}
-        for pod, part in pods.items():
-            own = replace(fault, kind=kind, component=part)
-            found.append(Struck(own, pod, hit.begun, hit.ended, hit.problem))
-    return found
 
 
 @dataclass(frozen=True)
@@ -348,48 +277,3 @@ def _judge_unanswered(
                 f"{strange[0]:.2f} to {strange[-1]:.2f} (faults: "
                 f"{'; '.join(map(str, near)) or 'none'})"
             )
-
-
-# --- the balancers' own words
-
-
-def judge_needless(
-    recorded: Sequence[Recorded], hits: Sequence[Hit], verdict: Verdict, *, offset: float,
-    told: Sequence[tuple[float, str]] = (),
-) -> None:  # fmt: skip
-    """Each switch has a reason: the former server was struck, or somebody asked for it.
-
-    Lost packets, a database that stands still, a balancer that takes over, an API server that is
-    away: none of these may move the active server.
-
-    Args:
-        recorded: which server became the active one, in this order.
-        hits: what was done.
-        verdict: gets what is found.
-        offset: what to add to the times of `recorded` to get the boot time.
-        told: lines of the balancers' logs, with their boot times.
-    """
-    for before, after in pairwise(recorded):
-        at = after.at + offset
-        if before.member == after.member or any(_may_switch(hit, at) for hit in hits):
-            continue
-        near = "; ".join(str(hit) for hit in hits if hit.around(at, before=_RECORDED_SECONDS))
-        lines = [text for seen, text in told if -_RECORDED_SECONDS <= seen - at <= 1]
-        verdict.violations.append(
-            f"needless-switch: from {before.member} to {after.member}, recorded at {at:.2f} "
-            f"(faults: {near or 'none'}); the balancers: {' | '.join(lines[-6:]) or 'nothing'}"
-        )
-
-
-def _may_switch(hit: Hit, at: float) -> bool:
-    moves = hit.fault.kind in _MOVES_SERVER or bool(hit.node)
-    return moves and hit.touches(SERVERS) and hit.around(at, before=_RECORDED_SECONDS)
-
-
-def health_lines(log: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Of a balancer's log, what HAProxy and its agent said about the servers."""
-    words = (
-        "Health check", " is DOWN", " is UP", "went DOWN", "requests go", "no switch", "recorded:",
-        "active member",
-    )  # fmt: skip
-    return [(at, text) for at, text in log if any(word in text for word in words)]

@@ -18,11 +18,11 @@ from tests.chaos.judge import Verdict
 from tests.chaos.kind.cluster import Ground, repair, tool
 from tests.chaos.kind.faults import Faults
 from tests.chaos.kind.follow import Audit, Leases, Record
+from tests.chaos.kind.hits import Hit
 from tests.chaos.kind.judging import (
     LOST_SECONDS,
     Apart,
     Asked,
-    Hit,
     Seen,
     judge_round,
     not_whole,

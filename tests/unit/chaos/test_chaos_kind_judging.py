@@ -10,27 +10,28 @@ from typing import Any
 from tests.chaos.frontend import BALANCER, SERVERS
 from tests.chaos.history import Version
 from tests.chaos.judge import Verdict
+from tests.chaos.kind.hits import Hit, strikes
 from tests.chaos.kind.judging import (
     Apart,
     Asked,
-    Hit,
     Seen,
     excuse,
     gave_up,
     judge_acting,
     judge_clients,
     judge_findings,
-    judge_needless,
     judge_round,
-    strikes,
     unseen,
 )
+from tests.chaos.kind.needless import judge_needless
 from tests.chaos.moves import Recorded, Said
 from tests.chaos.plan import Fault
 
 from dpe_simulator.findings import LIMIT, TOPOLOGY, EntrySeen, Evidence, Finding, Request
 
 NEWS = "news-table-watcher"
+# Pods of the two servers, as they are called.
+A, B = "radio-member-a-5f7c9d-x2x2x", "radio-member-b-6b8d4c-z9z9z"
 OFFSET = 1000.0  # what the boot time is ahead of the ledger's clock
 
 
@@ -218,7 +219,7 @@ def test_a_client_that_gives_up_because_of_one_fault_is_found() -> None:
     assert len(verdict.violations) == 1
     assert "gave up 2 requests" in verdict.violations[0]
     assert "pod deleted" in verdict.violations[0]
-    server = hit("process stopped", 1008, 1012, component=SERVERS, pod="a", detail="all")
+    server = hit("process stopped", 1008, 1012, component=SERVERS, pod=A, detail="all")
     both, _ = clients(asked("a", "-", "-", "a", begin=12), killed, server)
     assert (both.violations, both.explained_by_rule()) == ([], {"client-no-answer": 2})
 
@@ -233,16 +234,75 @@ def needless(*hits: Hit) -> list[str]:
     return verdict.violations
 
 
+def on_node(kind: str, begun: float, ended: float, *pods: str) -> Hit:
+    """A fault of a machine with these pods on it; `h` and what begins with it are balancers."""
+    parts = {pod: BALANCER if pod.startswith("h") else SERVERS for pod in pods}
+    return hit(kind, begun, ended, component=NEWS, node="w", pods=parts)
+
+
 def test_a_switch_has_a_reason() -> None:
-    assert needless(hit("process killed", 1055, 1055, component=SERVERS, pod="a")) == []
-    assert needless(hit("planned switch", 1058, 1060, component=SERVERS)) == []
-    on_node = hit("node drained", 1040, 1058, component=NEWS, node="w", pods={"a": SERVERS})
-    assert needless(on_node) == []
+    for kind in ("pod deleted", "process killed", "process stopped"):
+        assert needless(hit(kind, 1055, 1056, component=SERVERS, pod=A)) == []
+    for kind in ("node cut off", "node frozen", "node power cut", "node drained"):
+        assert needless(on_node(kind, 1050, 1058, A, "h")) == []
+    for kind in ("planned switch", "rolling update"):
+        assert needless(hit(kind, 1055, 1060, component=SERVERS)) == []
+        assert needless(hit(kind, 1055, 1060, component=NEWS))
+
+
+def test_a_fault_of_the_other_server_is_none() -> None:
+    for kind in ("pod deleted", "process killed", "process stopped"):
+        assert needless(hit(kind, 1055, 1056, component=SERVERS, pod=B))
+    for kind in ("node cut off", "node frozen", "node power cut", "node drained"):
+        assert needless(on_node(kind, 1050, 1058, B, "h"))
+    both = (
+        hit("process killed", 1050, 1050, component=SERVERS, pod=B),
+        on_node("node frozen", 1050, 1058, A),
+    )
+    assert needless(*both) == [], "the active one was struck too"
+
+
+def test_who_was_struck_may_still_be_active_when_its_fault_is_over() -> None:
+    """It was recorded late: by a balancer that took over, or when the API server was back."""
+    away = hit("API server away", 1015, 1045)
+    killed = hit("process killed", 1018, 1018, component=SERVERS, pod=A)
+    killed.settled = 1050
+    assert needless(killed, away) == []
+    assert needless(hit("process killed", 1018, 1018, component=SERVERS, pod=A)), "long ago"
+
+
+def test_of_two_that_are_out_one_after_the_other_the_first_that_is_back_serves() -> None:
+    """Only when both go DOWN within 5 s it is an outage of the database, which moves nobody."""
+    frozen = hit("database frozen", 1045, 1058)
+    assert needless(frozen, hit("pod deleted", 1042, 1042, component=SERVERS, pod=B)) == []
+    assert needless(frozen, on_node("node frozen", 1042, 1058, B)) == []
+    assert needless(frozen, hit("packets lost", 1042, 1058, component=SERVERS, pod=B))
+    assert needless(frozen, hit("pod deleted", 1042, 1042, component=BALANCER, pod="h"))
+
+
+def test_what_a_cut_off_balancer_decided_with_the_server_beside_it_is_recorded_when_it_is_back() -> (
+    None
+):
+    """Where another balancer could take its place meanwhile, that one has the say."""
+    for kind in ("node cut off", "node power cut"):
+        cut = on_node(kind, 1050, 1058, B, "h-1")
+        assert needless(cut), "another balancer took its place"
+        for other in (
+            hit("process stopped", 1048, 1062, component=BALANCER, pod="h-2", detail="all"),
+            hit("Lease deleted", 1048, 1048, component=BALANCER),
+            hit("API server away", 1040, 1070),
+        ):
+            assert needless(cut, other) == []
+            assert needless(on_node(kind, 1050, 1058, B), other), "no balancer beside it"
+            assert needless(on_node(kind, 1050, 1058, "h-1"), other), "no server beside it"
+            lasts = on_node(kind, 1050, 1075, B, "h-1")
+            assert needless(lasts, other), "who is cut off records nothing"
+        assert needless(cut, hit("pod deleted", 1048, 1048, component=NEWS, pod="n-1"))
 
 
 def test_lost_packets_a_database_or_a_balancer_are_none() -> None:
     for one in (
-        hit("packets lost", 1050, 1065, component=SERVERS, pod="a"),
+        hit("packets lost", 1050, 1065, component=SERVERS, pod=A),
         hit("database frozen", 1050, 1065),
         hit("pod deleted", 1058, 1058, component=BALANCER, pod="h"),
     ):
@@ -261,7 +321,7 @@ def seen(**more: Any) -> Seen:
         [], [], [acted("n-1", 1, 0, 10), acted("n-2", 2, 11, 20)], 100.0, changes=[]
     )
     whole = Seen(
-        0.0, OFFSET, [hit("process killed", 1055, 1055, component=SERVERS, pod="a")], 0, evidence,
+        0.0, OFFSET, [hit("process killed", 1055, 1055, component=SERVERS, pod=A)], 0, evidence,
         [], {}, asked(*"aaabbb", begin=57), RECORDED, {"h": [(59.0, "Server dpe-a/a is DOWN")]}, [],
     )  # fmt: skip
     return replace(whole, **more)
