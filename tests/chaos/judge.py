@@ -7,6 +7,7 @@ something outside the promise cost, one line each.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -194,7 +195,6 @@ def judge_findings(
     offset: what to add to the times of the findings to get the boot time.
     thaw_bound: seconds for which a pod that was frozen may act on after its thaw.
     """
-    reset = {one.fault.component for one in struck if one.fault.kind in _EPOCH_RESET}
     for finding in findings:
         text = f"{finding.rule}: {finding.text}"
         if finding.rule in ("member-changes", "old-member"):
@@ -212,7 +212,7 @@ def judge_findings(
         elif "got no answer" in finding.text and _all_away(finding, struck, failed):
             text = f"{finding.text} (several faults of servers and balancers at once)"
             verdict.explained.append(("no-answer", text))
-        elif finding.rule == "epoch-backwards" and _named(finding.text) in reset:
+        elif finding.rule == "epoch-backwards" and _begins_anew(finding, struck, offset=offset):
             verdict.explained.append(
                 ("epoch-anew", f"{finding.text} (its Lease was tampered with)")
             )
@@ -231,6 +231,16 @@ def _by_one_stopped(
         if found := _stopped({request.member}, at, at, struck, thaw_bound=thaw_bound):
             return found
     return None
+
+
+def _begins_anew(finding: checker.Finding, struck: Sequence[Struck], *, offset: float) -> bool:
+    """Whether the Lease had been tampered with before, from which on all epochs are lower."""
+    at = math.inf if finding.at is None else finding.at + offset
+    component = _named(finding.text)
+    return any(
+        one.fault.kind in _EPOCH_RESET and one.fault.component == component and one.begun <= at
+        for one in struck
+    )
 
 
 def _all_away(

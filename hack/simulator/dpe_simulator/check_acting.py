@@ -55,7 +55,7 @@ def _epochs(component: Component) -> Iterable[Finding]:
                 f"{component.role} {component.name}: {run.name} began at {run.begun:.3f}, after "
                 f"{highest.name} at {highest.begun:.3f}: every start must have a higher epoch"
             )
-            yield Finding(TOPOLOGY, "epoch-backwards", text)
+            yield Finding(TOPOLOGY, "epoch-backwards", text, at=run.begun)
         else:
             highest = run
 

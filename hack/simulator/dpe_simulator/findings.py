@@ -30,12 +30,14 @@ class Finding:
 
     requests: those that did together what one should have done, or the first thing that the next
         one did not know of, for who knows what befell them.
+    at: when it happened (wall-clock seconds); None: not told.
     """
 
     kind: str
     rule: str
     text: str
     requests: tuple[Request, ...] = ()
+    at: float | None = None
 
 
 @dataclass(frozen=True)

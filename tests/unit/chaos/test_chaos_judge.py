@@ -151,6 +151,19 @@ def test_findings_are_sorted() -> None:
     assert len(verdict.unknown) == 1
 
 
+def test_epochs_begin_anew_only_after_their_lease_was_tampered_with() -> None:
+    def began(at: float | None) -> Verdict:
+        verdict = Verdict()
+        found = [Finding(TOPOLOGY, "epoch-backwards", "worker w: began at 1", at=at)]
+        edited = [struck("Lease edited", "", 1050, 1051, component="w")]
+        judge_findings(found, edited, verdict, offset=1000, thaw_bound=0.1)
+        return verdict
+
+    for at in (50.4, 180.0, None):
+        assert began(at).explained_by_rule() == {"epoch-anew": 1}
+    assert len(began(49.9).violations) == 1
+
+
 def test_a_memory_that_was_not_read_is_explained_where_its_writer_should_have_acted_no_more() -> (
     None
 ):
