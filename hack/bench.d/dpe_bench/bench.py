@@ -19,6 +19,7 @@ from tests.e2e import processes
 from tests.e2e.kubectl import Kubectl, KubectlError
 from tests.e2e.nodes import Nodes
 from tests.e2e.operator_release import OperatorRelease
+from tests.support import checkout
 
 from dpe_bench import cases, farm_runs, machines, raw, single_page, single_runs
 from dpe_bench.cases import Item
@@ -65,7 +66,7 @@ class Bench:
 
     def __init__(self, wish: Wish) -> None:
         self._wish = wish
-        self._commit = machines.commit()
+        self._commit = checkout.commit(short=False)
         binaries = Path(_output("hack/tools/build", "kubectl", "helm"))
         self._cluster = Kubectl(binaries / "kubectl", Path(_output("hack/cluster", "kubeconfig")))
         pairs = (line.split("=") for line in _output("hack/images", "tags").splitlines())

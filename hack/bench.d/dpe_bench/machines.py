@@ -7,13 +7,11 @@ import os
 import platform
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 from tests.e2e.kubectl import Kubectl, eventually
 from tests.e2e.processes import on_node
 
-ROOT = Path(__file__).resolve().parents[3]
 _MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 _PUT_ASIDE = "/etc/kubernetes/kube-apiserver.yaml.dpe-bench"
 
@@ -56,18 +54,6 @@ def wait_nodes(kube: Kubectl) -> None:
     """
     time.sleep(2)
     kube.run("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=150s", timeout=160)
-
-
-def commit() -> str:
-    """The commit of the checkout, with -dirty where sources differ from it."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/measurements")
-    return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
 
 
 def machine() -> dict[str, Any]:
