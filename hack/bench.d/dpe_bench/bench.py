@@ -24,7 +24,7 @@ from tests.support import checkout
 from dpe_bench import cases, farm_runs, machines, raw, single_page, single_runs
 from dpe_bench.cases import Item
 from dpe_bench.faults import FAULTS, Strike, Target
-from dpe_bench.figures import entry_figures
+from dpe_bench.figures import began_at, entry_figures, require_watched
 from dpe_bench.laps import SET_UP, Laps
 from dpe_bench.order import rounds, seconds_left
 from dpe_bench.probes import Clients, surviving_worker
@@ -232,16 +232,19 @@ class Bench:
             time.sleep(random.Random(seed).uniform(0, 1.5))
             struck = time.time()
             FAULTS[item.scenario.name](strike)
+            over = time.time()
             if item.scenario.tail:
                 time.sleep(item.scenario.tail)
                 clients.end()
             seen = clients.summaries()
+            require_watched(seen, over=over)
             laps.done("load")
             switches = self._switches_since(switches_before, subject, item)
         laps.done("repair")
-        started = datetime.fromisoformat(seen["cluster"]["startedAt"]).timestamp()
+        began = began_at(seen["cluster"])
         return {
-            "fault_at_second": round(struck - started, 2),
+            "fault_at_second": round(struck - began, 2),
+            "fault_over_at_second": round(over - began, 2),
             "recorded_switches": switches,
             "entries": {entry: entry_figures(summary) for entry, summary in seen.items()},
         }

@@ -15,13 +15,17 @@ DATABASE_FROZEN_SECONDS = 20
 API_DOWN_SECONDS = 60
 API_DOWN_WITH_NODE_SECONDS = 25
 LOSS_SECONDS = 150
+# For so long clients go on after a fault is over, at least. An outage that a run's end cuts short
+# shows after a second only (dpe_operator.prober.measure): who stops before has seen no gap.
+WATCHED_SECONDS = 2
 
 
 @dataclass(frozen=True)
 class Scenario:
     """A fault, and how many seconds clients are watched after it: `others_seconds` with baselines.
 
-    `tail`: clients are ended so many seconds after what was done is over; 0: they are not.
+    `tail`: clients are ended so many seconds after what was done is over, and the others are how
+    long at most; 0: they are not.
     `level`: pod, node or api; it says how many runs are the plan, unless `runs` does. `needs`: what
     a subject must have for it. `about`: what is hit: servers, singletons or farms. Of the last two
     it is how long a run waits at most for somebody else to go on.
@@ -93,9 +97,10 @@ SCENARIOS = {
             "the node of the routed balancer and the active server is cut off", "node", 16, 100,
             "balancer",
         ),
-        Scenario("drain", "the active server's node is drained", "node", 40, 60),
+        # as long as it takes, and as `Nodes.drain` and `Subject.roll` wait for it at most
+        Scenario("drain", "the active server's node is drained", "node", 150, 150, tail=20),
         Scenario(
-            "rolling-update", "both servers get a new pod template", "pod", 100, 100, tail=8
+            "rolling-update", "both servers get a new pod template", "pod", 200, 400, tail=8
         ),
         Scenario(
             "packet-loss", f"1 % of the packets to the active server are lost for {LOSS_SECONDS} s",
@@ -201,7 +206,7 @@ class Item:
 
     @property
     def load_seconds(self) -> int:
-        """How long clients send in one run."""
+        """How long clients send in one run; at most, where the scenario ends them."""
         own = self.subject.ours
         after = self.scenario.seconds if own else self.scenario.others_seconds
         return UNDISTURBED_SECONDS + after

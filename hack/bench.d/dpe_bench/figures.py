@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from dpe_bench.cases import SCENARIOS, SUBJECTS
+from dpe_bench.cases import SCENARIOS, SUBJECTS, WATCHED_SECONDS
 from dpe_bench.raw import Run
 
 # Below this many runs nobody can tell a 99th percentile: the largest value stands in its place.
@@ -15,6 +16,30 @@ RUNS_FOR_P99 = 100
 # Of runs that do not say it themselves.
 _UNDISTURBED_SECONDS_ONCE = 6
 ENTRIES = ("cluster", "nodeport", "lost-node")
+
+
+def began_at(summary: Mapping[str, Any]) -> float:
+    """When a prober's clients began, in seconds since 1970."""
+    return datetime.fromisoformat(summary["startedAt"]).timestamp()
+
+
+def require_watched(seen: Mapping[str, Mapping[str, Any]], *, over: float) -> None:
+    """Refuse a run whose clients did not see what came of its fault: they would report no gap.
+
+    Args:
+        seen: the probers' summaries by entry. The clients of a lost node are ended on purpose.
+        over: when what was done was over, in seconds since 1970.
+
+    Raises:
+        RuntimeError: an entry's clients stopped before that, or too soon after it.
+    """
+    for entry, summary in seen.items():
+        watched = began_at(summary) + summary["sentSeconds"] - over
+        if entry != "lost-node" and watched < WATCHED_SECONDS:
+            raise RuntimeError(
+                f"{entry}: clients sent until {watched:.1f} s after the fault was over, and"
+                f" {WATCHED_SECONDS} s are needed to see what came of it"
+            )
 
 
 def entry_figures(summary: dict[str, Any]) -> dict[str, Any]:
@@ -31,6 +56,7 @@ def entry_figures(summary: dict[str, Any]) -> dict[str, Any]:
         "fresh_gap_ms": gap("fresh"),
         "undisturbed_gap_ms": summary["undisturbed"]["gapMilliseconds"],
         "undisturbed_failed_requests": summary["undisturbed"]["failedWithoutRetry"],
+        "sent_seconds": summary["sentSeconds"],
         "requests": summary["requests"],
         "failed_requests": summary["failedWithoutRetry"],
         "failed_after_retries": summary["failedAfterRetries"],

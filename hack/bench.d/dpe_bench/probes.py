@@ -30,6 +30,8 @@ _POD_STARTS_WITHIN = 90
 # The port of a lost node answers nobody any more, which 4 s show; its clients then need 20 s to
 # give up what they have begun, and the run would have to wait for them.
 _LOST_NODE_SECONDS = 4
+# New connections a second, of all requests.
+_POD_RATE, _POD_FRESH = 200, 50
 # Slow by themselves: the first lets one wait for a second, the second takes a second to read.
 _SLOW = ("--slow-path=/ping?seconds=1", "--slow-path=/ping?bytes=262144")
 # Every client of every subject waits so long for an answer. The published profile has 5 s, for real
@@ -45,6 +47,13 @@ def _arguments(url: str, *, seconds: float, rate: int, fresh: int) -> list[str]:
     ]  # fmt: skip
 
 
+def sent_seconds(summary: Object, fresh: int) -> float:
+    """For how long a client sent, by the new connections it has opened, `fresh` a second: one goes
+    out at each planned time, whatever the servers do."""
+    opened = summary["classes"].get("fresh", {}).get("requests", 0)
+    return round(opened / fresh, 2)
+
+
 class PodProbe:
     """In the cluster, over the ClusterIP: 200 requests a second; the figures that are compared."""
 
@@ -53,7 +62,7 @@ class PodProbe:
         self._seconds = seconds
         self._over_at = 0.0
         url = f"https://{SITE}-balancer.{subject.kube.namespace}.svc{BASE}"
-        arguments = _arguments(url, seconds=seconds, rate=200, fresh=50)
+        arguments = _arguments(url, seconds=seconds, rate=_POD_RATE, fresh=_POD_FRESH)
         command = ["dpe-operator", *arguments, "--ca=/etc/dpe-ca/ca.crt", "--json=-"]
         self._manifest = restricted_pod(
             _POD, subject.images["dpe-operator"], command, ca=f"{SITE}-ca", **placed(avoid_node)
@@ -88,7 +97,7 @@ class PodProbe:
         found: Object = eventually(
             self._summary, timeout=self._seconds + 90, every=1, what="the prober's summary"
         )
-        return found
+        return found | {"sentSeconds": sent_seconds(found, _POD_FRESH)}
 
     def remove(self) -> None:
         """Take the pod away."""
@@ -121,7 +130,7 @@ class OutsideProbe:
     def __init__(self, subject: Subject, node: str, *, seconds: int, rate: int, fresh: int) -> None:
         url = subject.url(node)
         self._result = subject.folder / f"outside-{node}.json"
-        self._seconds = seconds
+        self._seconds, self._fresh = seconds, fresh
         name = f"{SITE}-balancer.{subject.kube.namespace}.svc"
         arguments = _arguments(url, seconds=seconds, rate=rate, fresh=fresh)
         trust = [f"--ca={subject.folder / 'ca.crt'}", f"--server-name={name}"]
@@ -148,7 +157,7 @@ class OutsideProbe:
         assert self._process is not None
         self._process.wait(self._seconds + 90)
         found: Object = json.loads(self._result.read_text(encoding="utf-8"))
-        return found
+        return found | {"sentSeconds": sent_seconds(found, self._fresh)}
 
     def remove(self) -> None:
         """End it, if it still runs."""

@@ -50,6 +50,27 @@ def test_a_scenario_without_runs_learns_from_others_of_its_level() -> None:
     assert left((one, 1), runs=runs) == one.load_seconds + 25
 
 
+def test_runs_whose_clients_are_ended_early_say_nothing_about_others() -> None:
+    one, ended_early = item(1), item(1, "rolling-update")
+    runs = [taken(ended_early, 60.0), taken(item(1, "server-hang"), 12 + 25.0)]
+    assert left((one, 1), runs=runs) == one.load_seconds + 25
+
+
+@pytest.mark.parametrize("subject", ["dpe-operator", "deployment", "haproxy-default"])
+def test_clients_outlast_what_is_done_to_every_subject(subject: str) -> None:
+    cases = part("cases")
+    # the longest that each may take, without being given up
+    takes = {"drain": 120, "rolling-update": 180 if subject.startswith("dpe") else 380}
+    takes |= {"database-freeze": cases.DATABASE_FROZEN_SECONDS, "packet-loss": cases.LOSS_SECONDS}
+    takes |= {"api-outage": cases.API_DOWN_SECONDS}
+    takes |= {"api-outage-and-balancer-node-cut": cases.API_DOWN_WITH_NODE_SECONDS}
+    for one in cases.plan(subjects=[subject]):
+        if one.scenario.about == "servers":
+            struck = cases.UNDISTURBED_SECONDS + 2.5
+            over = struck + takes.get(one.scenario.name, 0)
+            assert one.load_seconds > over + cases.WATCHED_SECONDS, one.key
+
+
 def test_making_subjects_counts_as_often_as_the_order_of_the_runs_demands() -> None:
     one, other = item(12), item(12, subject="deployment")
     seconds = part("order").seconds_left

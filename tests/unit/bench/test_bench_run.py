@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,7 +80,9 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, notes: list[str]) -> 
 
             records = [Record("fresh", t, t, t, True, 1, "a") for t in (1, 9)]
             summary = {**summarize(records, seconds=9, undisturbed=4.0), "errorKinds": {}}
-            return {"cluster": {**summary, "startedAt": "2026-01-01T00:00:00+00:00"}}
+            started = datetime.fromtimestamp(time.time() - 5, UTC).isoformat()
+            summary |= {"startedAt": started, "sentSeconds": made.sent_seconds}
+            return {"cluster": summary, "lost-node": summary | {"sentSeconds": 1.0}}
 
     def fault(strike: Any) -> None:
         notes.append("fault")
@@ -97,6 +101,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, notes: list[str]) -> 
     made._wish = SimpleNamespace(raw_file=tmp_path / "raw.jsonl", seed=1)
     made._commit, made._cluster, made._versions = "c1", None, {}
     made._subject, made._nodes_touched = None, False
+    made.sent_seconds = 10.0  # by its clients, of which five were before the fault
     return made
 
 
@@ -152,3 +157,30 @@ def test_after_an_api_outage_the_switches_are_read_once_it_answers(
 
 def test_a_baseline_records_no_switches(bench: Any, notes: list[str]) -> None:
     assert one(bench, notes, "server-crash", "deployment")["recorded_switches"] is None
+
+
+def test_clients_that_stop_before_the_fault_is_over_have_not_seen_it(
+    bench: Any, notes: list[str]
+) -> None:
+    bench.sent_seconds = 5.0 + part("cases").WATCHED_SECONDS - 0.5
+    with pytest.raises(RuntimeError, match=r"cluster: .* 1\.5 s after the fault"):
+        one(bench, notes, "server-crash")
+    assert "repair" in notes and part("raw").read(bench._wish.raw_file) == []
+
+
+def test_how_long_clients_sent_and_when_the_fault_was_over_stands_in_the_run(
+    bench: Any, notes: list[str]
+) -> None:
+    run = one(bench, notes, "server-crash")
+    assert run["entries"]["cluster"]["sent_seconds"] == 10.0
+    assert run["fault_at_second"] == pytest.approx(5.0, abs=0.5)
+    assert run["fault_at_second"] <= run["fault_over_at_second"] < 6
+    assert run["entries"]["lost-node"]["sent_seconds"] == 1.0, "it is ended early on purpose"
+
+
+def test_a_client_has_sent_for_as_long_as_it_opened_new_connections() -> None:
+    sent = part("probes").sent_seconds
+    assert (
+        sent({"classes": {"fresh": {"requests": 501}, "keepAlive": {"requests": 7}}}, 50) == 10.02
+    )
+    assert sent({"classes": {}}, 50) == 0.0
