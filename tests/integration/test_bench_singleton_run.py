@@ -95,7 +95,7 @@ def take(
     monkeypatch.setattr(runs, "_BEFORE_SECONDS", 1)
     monkeypatch.setattr(runs, "_AFTER_SECONDS", 2)
     monkeypatch.setattr(runs, "_SETTLE_SECONDS", 3.0)
-    monkeypatch.setattr(runs, "_log", lambda _: watchers.log.read_text().splitlines())
+    monkeypatch.setattr(runs, "_log", lambda _, removed: watchers.log.read_text().splitlines())
     monkeypatch.setitem(runs.FAULTS, "singleton-crash", fault)
     watchers.start(1)
     (item,) = cases.plan(["singleton-crash"], ["dpe-operator"])

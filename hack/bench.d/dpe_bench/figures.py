@@ -113,8 +113,8 @@ def _result(runs: Iterable[Run], scenario: str, subject: str, entry: str) -> dic
         },
         "recorded_switches": largest_known([run.get("recorded_switches") for run in own]),
         "workflows": sum_or_unknown([run.get("workflows") for run in own]),
-        "lost": sum_or_unknown([run["lost"] for run in own]),
-        "doubled": sum_or_unknown([run["doubled"] for run in own]),
+        "lost": sum_of_found([run["lost"] for run in own]),
+        "doubled": sum_of_found([run["doubled"] for run in own]),
     }
 
 
@@ -141,6 +141,12 @@ def sum_or_unknown(values: Sequence[int | None]) -> int | None:
     """Add up. What was not looked at in every run is unknown, and never 0."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
+
+
+def sum_of_found(values: Sequence[int | None]) -> int | None:
+    """Add up what should not have been. What was found in a run counts, whatever is known of the
+    others; that there was none is said only where every run was looked at."""
+    return sum(value or 0 for value in values) or sum_or_unknown(values)
 
 
 def largest_known(values: Sequence[int | None]) -> int | None:

@@ -90,8 +90,9 @@ def _introduction(found: dict[str, Any]) -> list[str]:
         "*Switches*: changes of the member that answered, as clients saw them; *recorded*: those",
         "that the balancer counted as a switch (a move that is taken back is none), `-` where",
         "nobody counts or looked.",
-        "*lost/doubled*: workflows, `-` where none were running. With **deployment** both servers",
-        "always answer: switches and overlap say nothing there.",
+        "*lost/doubled*: workflows, `-` where none were running, or none was found in evidence",
+        "with gaps. With **deployment** both servers always answer: switches and overlap say",
+        "nothing there.",
         "",
     ]
 
@@ -129,8 +130,13 @@ def gap_cells(one: dict[str, Any]) -> list[str]:
 
 
 def lost_and_doubled(one: dict[str, Any]) -> str:
-    """The two counts of a result; `-` where none were running."""
-    return "/".join("-" if one[name] is None else str(one[name]) for name in ("lost", "doubled"))
+    """The two counts of a result."""
+    return "/".join(count_text(one[name]) for name in ("lost", "doubled"))
+
+
+def count_text(count: int | None) -> str:
+    """A count; `-` where it is not known."""
+    return "-" if count is None else str(count)
 
 
 def _row(one: dict[str, Any]) -> list[str]:
@@ -144,7 +150,7 @@ def _row(one: dict[str, Any]) -> list[str]:
         str(one["failed_requests"]),
         str(one["failed_after_retries"]),
         str(one["switches"]),
-        "-" if one["recorded_switches"] is None else str(one["recorded_switches"]),
+        count_text(one["recorded_switches"]),
         f"{one['overlap_ms']:.0f}",
         lost_and_doubled(one),
     ]

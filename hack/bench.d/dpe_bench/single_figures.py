@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dpe_bench.cases import SCENARIOS, subjects_with
-from dpe_bench.figures import distinct, spread, sum_or_unknown
+from dpe_bench.figures import distinct, spread, sum_of_found
 from dpe_bench.raw import Run as RawRun
 from dpe_simulator.acts import Run, components_of
-from dpe_simulator.findings import LIMIT, TOPOLOGY, EntrySeen, Finding
+from dpe_simulator.findings import LIMIT, TOPOLOGY, UNKNOWN, EntrySeen, Finding
 
 # What the checker calls a fault of the topology, by what it costs. The others (two acting, an old
 # memory, an epoch that goes back) cost nothing by themselves: their consequences are among these.
@@ -22,6 +22,9 @@ DOUBLED = frozenset({
     "workflow-doubled", "title-rule", "job-ended-twice", "job-doubled", "change-doubled",
     "trigger-doubled",
 })  # fmt: skip
+# What the checker could not see, so that nobody can say that nothing was lost. That the active
+# member has changed is not among it: in runs with a switch it does.
+INCOMPLETE = frozenset({"ledger-incomplete", "changes-not-read"})
 # A process that has proved so shortly before the end of a run that it acts was not at its end.
 _STILL_ACTING_SECONDS = 1.0
 
@@ -88,19 +91,29 @@ def job_figures(entries: Sequence[EntrySeen], *, processor: str, struck: float) 
 
 
 def verdict(findings: Iterable[Finding]) -> dict[str, Any]:
-    """What the topology lost and doubled, its other faults, and what DPE's own limits cost."""
-    rules: dict[str, Counter[str]] = {TOPOLOGY: Counter(), LIMIT: Counter()}
+    """What the topology lost and doubled, its other faults, and what DPE's own limits cost.
+
+    Where the evidence is incomplete (`incomplete` says why) what was found counts; where nothing
+    was, it is None: nobody knows.
+    """
+    rules: dict[str, Counter[str]] = {TOPOLOGY: Counter(), LIMIT: Counter(), UNKNOWN: Counter()}
     for one in findings:
-        if one.kind in rules:
-            rules[one.kind][one.rule] += 1
+        rules[one.kind][one.rule] += 1
     faults = rules[TOPOLOGY]
+    incomplete = {rule: count for rule, count in rules[UNKNOWN].items() if rule in INCOMPLETE}
+
+    def found(which: frozenset[str]) -> int | None:
+        count = sum(count for rule, count in faults.items() if rule in which)
+        return count if count or not incomplete else None
+
     return {
-        "lost": sum(count for rule, count in faults.items() if rule in LOST),
-        "doubled": sum(count for rule, count in faults.items() if rule in DOUBLED),
+        "lost": found(LOST),
+        "doubled": found(DOUBLED),
         "other_faults": {
             rule: count for rule, count in faults.items() if rule not in LOST | DOUBLED
         },
         "limits": dict(rules[LIMIT]),
+        "incomplete": incomplete,
     }
 
 
@@ -136,8 +149,8 @@ def _result(runs: Iterable[RawRun], scenario: str, subject: str) -> dict[str, An
         "runs": len(seen),
         "gap_ms": spread([one["gap_ms"] for one in seen]),
         "gaps_not_over": sum(not one["gap_is_over"] for one in seen),
-        "lost": sum_or_unknown([run["lost"] for run in own]),
-        "doubled": sum_or_unknown([run["doubled"] for run in own]),
+        "lost": sum_of_found([run["lost"] for run in own]),
+        "doubled": sum_of_found([run["doubled"] for run in own]),
         "other_faults": _total(run["other_faults"] for run in own),
         "limits": _total(run["limits"] for run in own),
     }

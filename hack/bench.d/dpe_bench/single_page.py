@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dpe_bench.page import gap_cells, lost_and_doubled, origin, sections
+from dpe_bench.page import count_text, gap_cells, lost_and_doubled, origin, sections
 from dpe_bench.raw import Run
 
 _HEAD = """# Take-over of singletons, and farms that lose a node: figures
@@ -54,7 +54,7 @@ def line(run: Run) -> str:
     else:
         parts.append(f"counted from the {one['counted_from']}, memory {one['memory']}")
         parts.append(f"overlap {_overlap(one['overlap_ms'], one['overlap_is_over'])} ms")
-    parts.append(f"lost {run['lost']}, doubled {run['doubled']}")
+    parts.append(f"lost {count_text(run['lost'])}, doubled {count_text(run['doubled'])}")
     parts += [f"{name} {count}" for name, count in {**run["other_faults"], **run["limits"]}.items()]
     return f"  {run['scenario']} {run['subject']}: " + ", ".join(parts)
 
@@ -76,9 +76,10 @@ def _introduction(found: dict[str, Any]) -> list[str]:
         "still acted after the new one had begun (from the first such act to the last), and *late",
         "acts* how many signs of it there are; proofs of life come every 100 ms, so an overlap is",
         "known that exactly. Both are the largest of any run. *lost/doubled*: changes, workflows",
-        "and jobs, by the simulator's checker, in all runs together; *other faults* are what it",
-        "found besides, such as two that acted; *DPE's own limits* is what DPE would lose or",
-        "repeat with any topology, by the checker's names.",
+        "and jobs, by the simulator's checker, in all runs together, `-` where none was found in",
+        "evidence with gaps; *other faults* are what it found besides, such as two that acted;",
+        "*DPE's own limits* is what DPE would lose or repeat with any topology, by the checker's",
+        "names.",
         "",
     ]
 

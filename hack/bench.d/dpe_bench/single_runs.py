@@ -31,6 +31,8 @@ _AFTER_SECONDS = 6
 # A watcher looks every second; then a change without a workflow is lost.
 _SETTLE_SECONDS = 8.0
 _BACKLOG_SECONDS = 180
+# What `cat` says.
+_GONE = "No such file or directory"
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,12 @@ def take(subject: Singleton, item: Item, seed: int) -> dict[str, Any]:
         if scenario == "singleton-frozen":
             exact.thaw(pod["spec"]["nodeName"])
             time.sleep(_AFTER_SECONDS)
-        lines, seen_until = _log(pod), time.time()
+        lines, seen_until = _log(pod, removed=scenario == "singleton-delete"), time.time()
         released = leases.released_after(struck) if scenario == "singleton-delete" else None
     # what a healed node still does belongs to the run
     subject.ledger.wait_quiet(seconds=_SETTLE_SECONDS + 2, within=_BACKLOG_SECONDS)
     evidence = subject.ledger.evidence(since=began_at, component_lines=lines)
+    _require_known(evidence, acting)
     component = subject.component(scenario)
     origin = struck if released is None else released
     end = begun.at if begun else seen_until
@@ -118,13 +121,37 @@ def _wait_start(
     return None
 
 
-def _log(pod: Object) -> list[str]:
-    """What the old one wrote on its node; nothing where its pod is gone already: it had the time to
-    send its last lines then."""
+def _log(pod: Object, *, removed: bool) -> list[str]:
+    """What the old one wrote on its node, which alone tells what it does while that is cut off.
+
+    Args:
+        pod: its pod.
+        removed: whether it was deleted. Its log may be gone with it then, and it had the time to
+            send its last lines.
+
+    Raises:
+        SubprocessError: the log cannot be read; OSError too.
+        RuntimeError: it is empty.
+    """
     try:
-        return [text for _, text in log_on_node(pod)]
-    except (subprocess.SubprocessError, OSError):
-        return []
+        lines = [text for _, text in log_on_node(pod)]
+    except subprocess.CalledProcessError as problem:
+        if removed and _GONE in (problem.stderr or ""):
+            return []
+        raise
+    if not lines and not removed:
+        raise RuntimeError(f"the log of {pod['metadata']['name']} is empty")
+    return lines
+
+
+def _require_known(evidence: Evidence, old: Start) -> None:
+    """Refuse a run of which nobody knows what the one that acted did: it would look like nothing.
+
+    Raises:
+        RuntimeError: there is not a line of it.
+    """
+    if all(entry.process != old.process for entry in evidence.entries):
+        raise RuntimeError(f"nothing that {old.process} did is in the ledger, though it acted")
 
 
 # Faults: each returns its moment

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.bench_parts import part
 
-from dpe_simulator.findings import LIMIT, TOPOLOGY, EntrySeen, Finding
+from dpe_simulator.findings import LIMIT, TOPOLOGY, EntrySeen, Evidence, Finding
 
 ROOT = Path(__file__).resolve().parents[3]
 WATCHER = "safe-table-watcher"
@@ -125,8 +126,77 @@ def test_findings_are_counted_by_what_they_cost() -> None:
     ]  # fmt: skip
     assert part("single_figures").verdict(findings) == {
         "lost": 1, "doubled": 2, "other_faults": {"two-acting": 1},
-        "limits": {"change-repeated": 1},
+        "limits": {"change-repeated": 1}, "incomplete": {},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", ["ledger-incomplete", "changes-not-read"])
+def test_where_evidence_is_incomplete_what_was_found_counts_and_no_0_is_claimed(rule: str) -> None:
+    gap = Finding("unknown", rule, "")
+    verdict = part("single_figures").verdict
+    seen = verdict([gap, Finding("unknown", "member-changes", "")])
+    assert (seen["lost"], seen["doubled"], seen["incomplete"]) == (None, None, {rule: 1})
+    seen = verdict([gap, gap, Finding(TOPOLOGY, "change-lost", "")])
+    assert (seen["lost"], seen["doubled"], seen["incomplete"]) == (1, None, {rule: 2})
+
+
+def test_what_the_checker_cannot_know_is_known_here() -> None:
+    code = "".join(path.read_text() for path in ROOT.glob("hack/simulator/dpe_simulator/*.py"))
+    rules = set(re.findall(r'Finding\(\s*UNKNOWN,\s*"([a-z-]+)"', code))
+    assert rules == part("single_figures").INCOMPLETE | {"member-changes"}
+
+
+# the log of the old one, which alone tells what it does while its node is cut off
+
+POD = {"metadata": {"name": "safe-0", "namespace": "n", "uid": "u"}, "spec": {"nodeName": "w"}}
+
+
+def log(monkeypatch: pytest.MonkeyPatch, problem: Exception | None, *, removed: bool) -> Any:
+    def on_node(_pod: Any) -> list[tuple[float, str]]:
+        if problem is not None:
+            raise problem
+        return []
+
+    monkeypatch.setattr(part("single_runs"), "log_on_node", on_node)
+    return part("single_runs")._log(POD, removed=removed)
+
+
+GONE = subprocess.CalledProcessError(1, "docker", stderr="cat: x/*.log: No such file or directory")
+TROUBLE = [
+    subprocess.CalledProcessError(125, "docker", stderr="Cannot connect to the Docker daemon"),
+    subprocess.TimeoutExpired("docker", 20),
+    OSError("no docker"),
+]
+
+
+def test_a_log_may_be_missing_where_the_pod_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert log(monkeypatch, GONE, removed=True) == []
+
+
+@pytest.mark.parametrize("removed", [False, True])
+@pytest.mark.parametrize("problem", TROUBLE, ids=lambda one: type(one).__name__)
+def test_a_run_whose_log_cannot_be_read_is_none(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception, removed: bool
+) -> None:
+    with pytest.raises(type(problem)):
+        log(monkeypatch, problem, removed=removed)
+
+
+def test_nor_is_one_whose_log_is_gone_though_its_pod_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        log(monkeypatch, GONE, removed=False)
+    with pytest.raises(RuntimeError, match="safe-0 is empty"):
+        log(monkeypatch, None, removed=False)
+
+
+def test_nor_is_one_of_which_nobody_knows_what_the_old_one_did() -> None:
+    known, start = part("single_runs")._require_known, part("ledger").Start
+    evidence = Evidence([], [], OLD, 130.0)
+    known(evidence, start(0.0, "old"))
+    with pytest.raises(RuntimeError, match="nothing that safe-0/7 did"):
+        known(evidence, start(0.0, "safe-0/7"))
 
 
 def test_every_fault_of_the_topology_that_the_checker_knows_has_its_place() -> None:
@@ -275,3 +345,16 @@ def test_the_report_writes_the_page_beside_that_of_the_servers(tmp_path: Path) -
 def test_what_the_bench_prints_of_a_run_names_its_figures(one: dict[str, Any]) -> None:
     text = part("single_page").line(one)
     assert f"gap {one['figures']['gap_ms']:.0f} ms" in text and one["subject"] in text
+
+
+def test_a_loss_that_was_found_is_published_also_where_another_run_is_incomplete() -> None:
+    def published(*lost: int | None) -> Any:
+        runs = [run("singleton-crash", "deployment") | {"lost": value} for value in lost]
+        return part("single_figures").published(runs, command="")["results"][0]["lost"]
+
+    assert (published(0, None), published(2, None), published(2, 1)) == (None, 2, 3)
+
+
+def test_an_unknown_count_is_told_as_such() -> None:
+    one = run("singleton-crash", "deployment") | {"lost": None, "doubled": None}
+    assert "lost -, doubled -" in part("single_page").line(one)
