@@ -104,7 +104,7 @@ def _result(runs: Iterable[Run], scenario: str, subject: str, entry: str) -> dic
         "subject": subject,
         "entry": entry,
         "runs": len(seen),
-        "gap_ms": spread([one["gap_ms"] for one in seen]),
+        "gap_ms": spread([one["gap_ms"] for one in seen], [one["gap_is_over"] for one in seen]),
         "gaps_not_over": sum(not one["gap_is_over"] for one in seen),
         "undisturbed_gap_ms": spread_of_known([one["undisturbed_gap_ms"] for one in seen]),
         **{
@@ -118,17 +118,32 @@ def _result(runs: Iterable[Run], scenario: str, subject: str, entry: str) -> dic
     }
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Median, 99th percentile (the largest of fewer than 100 values) and largest."""
+def spread(values: Sequence[float], over: Sequence[bool] | None = None) -> dict[str, Any]:
+    """Median, 99th percentile (the largest of fewer than 100 values) and largest.
+
+    Args:
+        values: one of each run.
+        over: whether each was over when its run ended, else it is a lower bound; None: all were.
+
+    Returns:
+        The three; `at_least` names those of them that may be larger in truth.
+    """
     ordered = sorted(values)
     enough = len(ordered) >= RUNS_FOR_P99
-    p99 = ordered[math.ceil(0.99 * len(ordered)) - 1] if enough else ordered[-1]
-    return {
-        "p50": ordered[math.ceil(0.5 * len(ordered)) - 1],
-        "p99": p99,
-        "p99_is_max": not enough,
-        "max": ordered[-1],
+    ranks = {
+        "p50": math.ceil(0.5 * len(ordered)),
+        "p99": math.ceil(0.99 * len(ordered)) if enough else len(ordered),
+        "max": len(ordered),
     }
+    found = {name: ordered[rank - 1] for name, rank in ranks.items()}
+    known = values if over is None else [v for v, ended in zip(values, over, strict=True) if ended]
+
+    def is_certain(name: str) -> bool:
+        # bounds may be larger in truth: only values that are over hold a figure where it is
+        return sum(value <= found[name] for value in known) >= ranks[name]
+
+    at_least = [name for name in ranks if not is_certain(name)]
+    return {**found, "p99_is_max": not enough, "at_least": at_least}
 
 
 def spread_of_known(values: Sequence[float | None]) -> dict[str, Any] | None:

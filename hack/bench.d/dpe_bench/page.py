@@ -58,9 +58,9 @@ def summary(found: dict[str, Any]) -> str:
 
 def _short(one: dict[str, Any]) -> str:
     """Median and largest gap, how many runs, and what failed although it was tried again."""
-    mark = ">" if one["gaps_not_over"] else ""
+    median, largest = (figure(one["gap_ms"], name) for name in ("p50", "max"))
     lost = f", {one['failed_after_retries']} failed" if one["failed_after_retries"] else ""
-    return f"{one['gap_ms']['p50']:.0f}, {mark}{one['gap_ms']['max']:.0f} ({one['runs']}){lost}"
+    return f"{median}, {largest} ({one['runs']}){lost}"
 
 
 def _introduction(found: dict[str, Any]) -> list[str]:
@@ -76,6 +76,7 @@ def _introduction(found: dict[str, Any]) -> list[str]:
         "![Longest time without an answer](failover.svg)",
         "",
         "A dot is the median, its bar ends at the largest of the runs (in brackets: how many).",
+        "It is hollow where the median is a lower bound.",
         "",
         *(f"- **{one.name}**: {one.text}" for one in subjects_with("servers").values()),
         "",
@@ -83,9 +84,9 @@ def _introduction(found: dict[str, Any]) -> list[str]:
         "milliseconds. p99 stands only where there were 100 runs, else the largest value is in",
         "its place (`max`). *Goal*: what the largest should not exceed, and",
         "[why it does](../how-to/measure-failover.md#goals-and-limits) where it does.",
-        "`>` marks a gap that was not over when a run ended. *Untouched* is",
-        f"the same measure in the first {undisturbed} s of the same runs, before anything",
-        "was broken (largest). *Failed*: requests at first, and after retries; these, switches and",
+        "`>` marks a lower bound: not all gaps were over when their runs ended. *Untouched* is the",
+        f"same measure in the first {undisturbed} s of the same runs, before anything was broken",
+        "(largest). *Failed*: requests at first, and after retries; these, switches and",
         "*overlap* (ms in which two members answered at once) are the largest of any run.",
         "*Switches*: changes of the member that answered, as clients saw them; *recorded*: those",
         "that the balancer counted as a switch (a move that is taken back is none), `-` where",
@@ -124,9 +125,14 @@ def sections(results: list[dict[str, Any]], layout: Callable[[Scenario], Layout]
 
 def gap_cells(one: dict[str, Any]) -> list[str]:
     """Median, p99 and longest gap of a result."""
-    gap, mark = one["gap_ms"], ">" if one["gaps_not_over"] else ""
-    p99 = "max" if gap["p99_is_max"] else f"{gap['p99']:.0f}"
-    return [f"{gap['p50']:.0f}", p99, f"{mark}{gap['max']:.0f}"]
+    gap = one["gap_ms"]
+    p99 = "max" if gap["p99_is_max"] else figure(gap, "p99")
+    return [figure(gap, "p50"), p99, figure(gap, "max")]
+
+
+def figure(spread: dict[str, Any], name: str) -> str:
+    """One of the figures of a spread, with a mark where it is only a lower bound."""
+    return f"{'>' if name in spread['at_least'] else ''}{spread[name]:.0f}"
 
 
 def lost_and_doubled(one: dict[str, Any]) -> str:

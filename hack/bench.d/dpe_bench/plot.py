@@ -68,10 +68,13 @@ def _grid(top_ms: float, height: int) -> list[str]:
 def _bar(one: dict[str, Any], y: int, top_ms: float) -> list[str]:
     colour = _COLOURS[list(subjects_with("servers")).index(one["subject"])]
     middle, end = (_x(one["gap_ms"][name], top_ms) for name in ("p50", "max"))
-    label = f"{one['gap_ms']['max']:,.0f}" + (" or more" if one["gaps_not_over"] else "")
+    bounds = one["gap_ms"]["at_least"]
+    label = f"{one['gap_ms']['max']:,.0f}" + (" or more" if "max" in bounds else "")
+    hollow = f'fill="#ffffff" stroke="{colour}" stroke-width="2"'
+    dot = hollow if "p50" in bounds else f'fill="{colour}"'
     return [
         f'<rect x="{middle}" y="{y + 3}" width="{max(end - middle, 1):.1f}" height="9" '
         f'fill="{colour}" fill-opacity="0.45"/>',
-        f'<circle cx="{middle}" cy="{y + 7.5}" r="4.5" fill="{colour}"/>',
+        f'<circle cx="{middle}" cy="{y + 7.5}" r="4.5" {dot}/>',
         f'<text x="{end + 6:.1f}" y="{y + 11}">{label} ({one["runs"]})</text>',
     ]

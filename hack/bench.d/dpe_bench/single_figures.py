@@ -147,7 +147,7 @@ def _result(runs: Iterable[RawRun], scenario: str, subject: str) -> dict[str, An
         "scenario": scenario,
         "subject": subject,
         "runs": len(seen),
-        "gap_ms": spread([one["gap_ms"] for one in seen]),
+        "gap_ms": spread([one["gap_ms"] for one in seen], [one["gap_is_over"] for one in seen]),
         "gaps_not_over": sum(not one["gap_is_over"] for one in seen),
         "lost": sum_of_found([run["lost"] for run in own]),
         "doubled": sum_of_found([run["doubled"] for run in own]),
@@ -155,8 +155,7 @@ def _result(runs: Iterable[RawRun], scenario: str, subject: str) -> dict[str, An
         "limits": _total(run["limits"] for run in own),
     }
     if SCENARIOS[scenario].about == "farms":
-        times = [one["jobs_ms"] for one in seen if one["jobs_ms"] is not None]
-        found["jobs_ms"] = spread(times) if times else None
+        found["jobs_ms"] = _jobs_spread(seen)
         found["jobs_not_over"] = sum(not one["jobs_are_over"] for one in seen)
         return found
     return found | {
@@ -164,6 +163,15 @@ def _result(runs: Iterable[RawRun], scenario: str, subject: str) -> dict[str, An
         "overlaps_not_over": sum(not one["overlap_is_over"] for one in seen),
         "late_acts": max(one["late_acts"] for one in seen),
     }
+
+
+def _jobs_spread(seen: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Until the lost processors' jobs were done. Those that never were took longer than any."""
+    times = [one["jobs_ms"] for one in seen if one["jobs_ms"] is not None]
+    never = sum(not one["jobs_are_over"] for one in seen)
+    if not times:
+        return None
+    return spread(times + [max(times)] * never, [True] * len(times) + [False] * never)
 
 
 def _total(counts: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dpe_bench.page import count_text, gap_cells, lost_and_doubled, origin, sections
+from dpe_bench.page import count_text, figure, gap_cells, lost_and_doubled, origin, sections
 from dpe_bench.raw import Run
 
 _HEAD = """# Take-over of singletons, and farms that lose a node: figures
@@ -71,15 +71,15 @@ def _introduction(found: dict[str, Any]) -> list[str]:
         "All of them work for the same servers behind this operator's balancers. *Gap*: from the",
         "fault until the next command begins, its memory copied, in milliseconds; a pod that is",
         "deleted counts from the release of its Lease, and where nobody releases one from the",
-        "deletion. `>` marks what was not over when a run ended. p99 stands only where there were",
-        "100 runs, else the largest value is in its place (`max`). *Overlap*: how long the old one",
-        "still acted after the new one had begun (from the first such act to the last), and *late",
-        "acts* how many signs of it there are; proofs of life come every 100 ms, so an overlap is",
-        "known that exactly. Both are the largest of any run. *lost/doubled*: changes, workflows",
-        "and jobs, by the simulator's checker, in all runs together, `-` where none was found in",
-        "evidence with gaps; *other faults* are what it found besides, such as two that acted;",
-        "*DPE's own limits* is what DPE would lose or repeat with any topology, by the checker's",
-        "names.",
+        "deletion. `>` marks a lower bound: not all was over when its run ended. p99 stands only",
+        "where there were 100 runs, else the largest value is in its place (`max`). *Overlap*: how",
+        "long the old one still acted after the new one had begun (from the first such act to the",
+        "last), and *late acts* how many signs of it there are; proofs of life come every 100 ms,",
+        "so an overlap is known that exactly. Both are the largest of any run. *lost/doubled*:",
+        "changes, workflows and jobs, by the simulator's checker, in all runs together, `-` where",
+        "none was found in evidence with gaps; *other faults* are what it found besides, such as",
+        "two that acted; *DPE's own limits* is what DPE would lose or repeat with any topology, by",
+        "the checker's names.",
         "",
     ]
 
@@ -100,8 +100,8 @@ def _row(one: dict[str, Any]) -> list[str]:
 
 
 def _farm_row(one: dict[str, Any]) -> list[str]:
-    times, mark = one["jobs_ms"], ">" if one["jobs_not_over"] else ""
-    jobs = ["-", "-"] if times is None else [f"{times['p50']:.0f}", f"{mark}{times['max']:.0f}"]
+    times = one["jobs_ms"]
+    jobs = ["-", "-"] if times is None else [figure(times, name) for name in ("p50", "max")]
     return [*_gap(one), *jobs, *_judged(one)]
 
 

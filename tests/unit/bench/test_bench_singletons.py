@@ -310,6 +310,23 @@ def test_the_page_has_a_table_for_each_scenario() -> None:
     assert "raw/singletons.jsonl" in page and "failover.jsonl" not in page
 
 
+def test_medians_that_are_bounds_are_marked_on_this_page_too() -> None:
+    never = {"jobs_ms": None, "jobs_are_over": False}
+    runs = [
+        run("singleton-crash", "deployment", gap_ms=120000.0, gap_is_over=False),
+        *(run("farm-node-cut", "deployment", **figures) for figures in ({}, never, never)),
+        run("farm-node-cut", "dpe-operator"),
+        # it had no job any more when it was lost: that says nothing about the time
+        run("farm-node-cut", "dpe-operator", jobs_with_it=0, jobs_ms=None),
+    ]
+    page = part("single_page").markdown(
+        part("single_figures").published(runs, command="make bench-failover")
+    )
+    assert "| deployment | 1 | >120000 | max | >120000 |" in page
+    assert "| deployment | 3 | 600 | max | 600 | >41000 | >41000 |" in page
+    assert "| dpe-operator | 2 | 600 | max | 600 | 41000 | 41000 |" in page
+
+
 def test_a_farms_jobs_that_never_ended_leave_no_figure() -> None:
     (found,) = part("single_figures").published([RUNS[4]], command="")["results"]
     assert (found["jobs_ms"], found["jobs_not_over"]) == (None, 1)
