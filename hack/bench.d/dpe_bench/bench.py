@@ -211,12 +211,12 @@ class Bench:
         url = subject.url(surviving_worker(self._cluster, target.node))
         with Work(subject.ledger, url, subject.folder, seconds=item.load_seconds) as work:
             strike = Strike(subject, target, Nodes(self._cluster), ExitStack())
-            seen = self._struck(laps, strike, item, seed)
+            seen = self._struck(laps, strike, work, item, seed)
             seen |= work.counted()
         laps.done("work")
         return {"undisturbed_seconds": cases.UNDISTURBED_SECONDS, **seen}
 
-    def _struck(self, laps: Laps, strike: Strike, item: Item, seed: int) -> raw.Run:
+    def _struck(self, laps: Laps, strike: Strike, work: Work, item: Item, seed: int) -> raw.Run:
         """Break what the scenario says under the eyes of clients, and repair it."""
         subject = strike.subject
         switches_before = subject.switch_count()
@@ -237,6 +237,7 @@ class Bench:
                 time.sleep(item.scenario.tail)
                 clients.end()
             seen = clients.summaries()
+            work.end()
             require_watched(seen, over=over)
             laps.done("load")
             switches = self._switches_since(switches_before, subject, item)

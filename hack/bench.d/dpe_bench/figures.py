@@ -113,6 +113,7 @@ def _result(runs: Iterable[Run], scenario: str, subject: str, entry: str) -> dic
         },
         "recorded_switches": largest_known([run.get("recorded_switches") for run in own]),
         "workflows": sum_or_unknown([run.get("workflows") for run in own]),
+        "not_accepted": sum_or_unknown([run.get("not_accepted") for run in own]),
         "lost": sum_of_found([run["lost"] for run in own]),
         "doubled": sum_of_found([run["doubled"] for run in own]),
     }

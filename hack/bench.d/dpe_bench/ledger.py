@@ -102,6 +102,12 @@ class Ledger:
                 seen, since = count, now
             time.sleep(0.5)
 
+    def wait_jobs(self, *, within: float) -> None:
+        """Wait until no job is open, or the time is up."""
+        end = time.monotonic() + within
+        while self.open_jobs() != 0 and time.monotonic() < end:
+            time.sleep(1)
+
     def busy_processors(self, pod: str) -> list[str]:
         """Names of the processors in a pod that have jobs now."""
         return [str(row[0]) for row in self._ask(_BUSY, f"{pod}/")]
@@ -150,6 +156,13 @@ class Simulator:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         return self
+
+    def end(self) -> bool:
+        """Ask it to end, as SIGTERM does; False: it has done so by itself before."""
+        assert self._process is not None
+        running = self._process.poll() is None
+        self._process.terminate()
+        return running
 
     def wait(self, seconds: float) -> bool:
         """Wait until it has ended by itself; False: it goes on after so many seconds."""

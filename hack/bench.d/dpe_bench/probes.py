@@ -26,7 +26,7 @@ from dpe_operator.prober.retry import PREFIX
 ROOT = Path(__file__).resolve().parents[3]
 _POD = "probe"
 # Seconds, of which it needs 3 or so.
-_POD_STARTS_WITHIN = 90
+POD_STARTS_WITHIN = 90
 # The port of a lost node answers nobody any more, which 4 s show; its clients then need 20 s to
 # give up what they have begun, and the run would have to wait for them.
 _LOST_NODE_SECONDS = 4
@@ -78,7 +78,7 @@ class PodProbe:
         self._kube.apply(self._manifest)
         eventually(
             lambda: self._progress() >= UNDISTURBED_SECONDS,
-            timeout=_POD_STARTS_WITHIN,
+            timeout=POD_STARTS_WITHIN,
             every=0.2,
             what="the prober's undisturbed part",
             describe=lambda: self._kube.run("logs", _POD, "--tail=20", check=False),
@@ -182,7 +182,7 @@ class Clients:
 
     def __init__(self, subject: Subject, *, seconds: int, avoid_node: str, lost_node: bool) -> None:
         # started before the pod's, and ended when that is over: for as long as a pod may take
-        outside = seconds + _POD_STARTS_WITHIN
+        outside = seconds + POD_STARTS_WITHIN
         surviving = surviving_worker(subject.cluster, avoid_node)
         self._pod = PodProbe(subject, seconds=seconds, avoid_node=avoid_node)
         self._outside = {

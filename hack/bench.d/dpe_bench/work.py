@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,8 +21,11 @@ _JOB_TYPE = "audio"
 # A job that was given out while the answer got lost is free again 30 s after that.
 _SETTLE_SECONDS = 40.0
 _ENDS_WITHIN_SECONDS = 90
-# The client asks for each of them once more then, with all its retries.
-_LAST_LOOK_SECONDS = 30
+# What it has begun it tries with all its retries, and asks once more what became of it.
+_CLIENT_ENDS_WITHIN_SECONDS = 120
+# The clients beside it start later, by as long as a pod takes, and what these have begun is waited
+# for. It is ended with them: these seconds are never used up.
+_LONGER_SECONDS = 300
 
 
 class Work:
@@ -35,23 +39,27 @@ class Work:
             ledger: of the site.
             url: of the servers, as a client on this machine reaches them.
             folder: for the client's records.
-            seconds: for how long workflows are started.
+            seconds: how long other clients send, after they have started. Workflows are started
+                until `end`.
         """
         self._ledger = ledger
-        self._records = folder / "work.jsonl"
+        self._records, self._outcome = folder / "work.jsonl", folder / "work.json"
+        most = int((seconds + _LONGER_SECONDS) / _EVERY_SECONDS)
         self._since = 0.0
         self._running = ExitStack()
         target = (f"--url={url}", "--insecure")
         self._processor = Simulator("processor", *target, f"--type={_JOB_TYPE}", "--poll=1s")
         self._client = Simulator(
-            "client", *target, f"--workflows={int(seconds / _EVERY_SECONDS)}", "--jobs=1",
+            "client", *target, f"--workflows={most}", "--jobs=1",
             f"--every={_EVERY_SECONDS * 1000:.0f}ms", f"--job-type={_JOB_TYPE}",
             f"--job-seconds={_JOB_SECONDS * 1000:.0f}ms",
-            f"--timeout={seconds + _ENDS_WITHIN_SECONDS:g}s", f"--records={self._records}",
+            f"--timeout={most * _EVERY_SECONDS + _ENDS_WITHIN_SECONDS:g}s",
+            f"--records={self._records}", f"--json={self._outcome}",
         )  # fmt: skip
 
     def __enter__(self) -> Work:
-        self._records.unlink(missing_ok=True)
+        for file in (self._records, self._outcome):
+            file.unlink(missing_ok=True)
         self._since = time.time()
         with ExitStack() as stack:  # the one is ended where the other cannot be started
             stack.enter_context(self._processor)
@@ -67,17 +75,32 @@ class Work:
     ) -> None:
         self._running.__exit__(kind, value, trace)
 
-    def counted(self) -> dict[str, Any]:
-        """Wait until all workflows have ended; how many were accepted, and the checker's verdict.
+    def end(self) -> None:
+        """Start no more.
 
-        What has not ended a minute and a half after the last start is counted as lost.
+        Raises:
+            RuntimeError: the client was gone already, and nothing was started for a while.
+        """
+        if not self._client.end():
+            raise RuntimeError("the client of the workflows has ended by itself")
+
+    def counted(self) -> dict[str, Any]:
+        """After `end`, wait until all workflows have ended.
+
+        Returns:
+            How many were accepted and how many were not, after all retries; the checker's verdict.
+            What has not ended a minute and a half after the client is counted as lost.
 
         Raises:
             RuntimeError: the client does not end, so nobody knows what it was told.
         """
-        if not self._client.wait(_ENDS_WITHIN_SECONDS + _LAST_LOOK_SECONDS):
+        if not self._client.wait(_CLIENT_ENDS_WITHIN_SECONDS):
             raise RuntimeError("the client of the workflows does not end")
+        self._ledger.wait_jobs(within=_ENDS_WITHIN_SECONDS)
         lines = self._records.read_text(encoding="utf-8").splitlines()
         evidence = self._ledger.evidence(since=self._since, client_lines=lines)
         findings = checker.check(evidence, checker.Expectation(settle=_SETTLE_SECONDS))
-        return {"workflows": len(evidence.accepted), **verdict(findings)}
+        refused = json.loads(self._outcome.read_text(encoding="utf-8"))["notAccepted"]
+        return {
+            "workflows": len(evidence.accepted), "not_accepted": refused, **verdict(findings),
+        }  # fmt: skip

@@ -98,7 +98,8 @@ class WorkflowRun:
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
-        """Submit nothing more and wait no longer; what has not ended counts as unfinished."""
+        """Submit nothing more and wait no longer; what has not ended counts as unfinished, and what
+        was not submitted yet does not count."""
         self._deadline = 0.0
         self._stopped.set()
 
@@ -107,9 +108,10 @@ class WorkflowRun:
         begun, run_id = time.monotonic(), secrets.token_hex(4)
         self._deadline = begun + self._settings.timeout
         titles = [f"run-{run_id}-{number}" for number in range(self._settings.count)]
-        outcomes = await asyncio.gather(
+        found = await asyncio.gather(
             *(self._one(title, number) for number, title in enumerate(titles))
         )
+        outcomes = [one for one in found if one is not None]
         self._api.close()
         return {
             **judge(
@@ -121,10 +123,13 @@ class WorkflowRun:
             "seconds": round(time.monotonic() - begun, 3),
         }
 
-    async def _one(self, title: str, number: int) -> Outcome:
+    async def _one(self, title: str, number: int) -> Outcome | None:
+        """Submit a workflow and follow it; None: it was to end before that came about."""
         if await self._is_stopped_before(number):
-            return Outcome(title, False, [])
+            return None
         async with self._gate:
+            if self._stopped.is_set():
+                return None
             accepted = await self._submit(title, number)
         while True:
             instances = await self._look(title)

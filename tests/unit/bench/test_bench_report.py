@@ -115,6 +115,14 @@ def test_workflows_that_nobody_looked_at_are_unknown_and_not_0() -> None:
     assert (lost(None), lost(0, None), lost(0, 2)) == (None, None, 2)
 
 
+def test_workflows_that_were_refused_are_summed_and_unknown_of_older_runs() -> None:
+    def refused(*counts: int | None) -> Any:
+        runs = [run(1.0, **({} if one is None else {"not_accepted": one})) for one in counts]
+        return results(runs)["server-crash", "dpe-operator", "cluster"]["not_accepted"]
+
+    assert (refused(2, 0, 1), refused(2, None), refused(None)) == (3, None, None)
+
+
 def test_recorded_switches_are_the_most_of_any_run_that_looked(tmp_path: Path) -> None:
     def recorded(*values: int | None) -> Any:
         runs = [run(1.0, recorded_switches=value) for value in values]

@@ -48,6 +48,9 @@ class Work:
     def __exit__(self, *_: Any) -> None:
         self.notes.append("work removed")
 
+    def end(self) -> None:
+        self.notes.append("work ends")
+
     def counted(self) -> dict[str, Any]:
         self.notes.append("work counted")
         return {"workflows": 20, "lost": 0, "doubled": 1, "other_faults": {}, "limits": {}}
@@ -118,8 +121,8 @@ def test_a_run_settles_rests_strikes_counts_the_switches_and_repairs(
     run = one(bench, notes, "server-crash")
     assert notes == [
         "settle", "aim server-crash", "rest server-crash", "url other", "work for 10 s",
-        "switch_count", "clients for 10 s", "fault", "switch_count", "clients removed", "repair",
-        "work counted", "work removed",
+        "switch_count", "clients for 10 s", "fault", "work ends", "switch_count",
+        "clients removed", "repair", "work counted", "work removed",
     ]  # fmt: skip
     assert (run["workflows"], run["lost"], run["doubled"]) == (20, 0, 1)
     assert (run["recorded_switches"], run["load_seconds"], run["undisturbed_seconds"]) == (1, 10, 4)
@@ -135,7 +138,9 @@ def test_clients_end_when_a_change_is_done_that_takes_as_long_as_it_takes(
 ) -> None:
     one(bench, notes, "rolling-update")
     after = notes[notes.index("fault") :]
-    assert after[:5] == ["fault", "clients end", "switch_count", "clients removed", "repair"]
+    assert after[:6] == [
+        "fault", "clients end", "work ends", "switch_count", "clients removed", "repair",
+    ]  # fmt: skip
 
 
 def test_nodes_are_waited_for_after_a_run_that_touched_one(bench: Any, notes: list[str]) -> None:
@@ -152,7 +157,7 @@ def test_after_an_api_outage_the_switches_are_read_once_it_answers(
 ) -> None:
     assert one(bench, notes, "api-outage")["recorded_switches"] == 1
     end = notes.index("fault")
-    assert notes[end : end + 3] == ["fault", "wait_api_server", "switch_count"]
+    assert notes[end : end + 4] == ["fault", "work ends", "wait_api_server", "switch_count"]
 
 
 def test_a_baseline_records_no_switches(bench: Any, notes: list[str]) -> None:
