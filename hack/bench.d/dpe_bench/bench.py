@@ -21,7 +21,7 @@ from tests.e2e.nodes import Nodes
 from tests.e2e.operator_release import OperatorRelease
 from tests.support import checkout
 
-from dpe_bench import cases, farm_runs, machines, raw, single_page, single_runs
+from dpe_bench import cases, farm_runs, machines, missed, raw, single_page, single_runs
 from dpe_bench.cases import Item
 from dpe_bench.faults import FAULTS, Strike, Target
 from dpe_bench.figures import began_at, entry_figures, require_watched
@@ -73,6 +73,7 @@ class Bench:
         self._images = {name: f"localhost/dpe/{name}:{tag}" for name, tag in pairs}
         self._folder = Path(_cache()) / "bench"
         self._subject: Subject | None = None
+        self._before: Item | None = None  # measured with it, as the last one
         self._versions: dict[str, str] = {}
         self._nodes_touched = True  # by a run before, since they were last seen Ready
 
@@ -90,17 +91,29 @@ class Bench:
                 if troubles.get(item.key, 0) >= _GIVE_UP_AFTER:
                     continue
                 self._tell(item)
+                laps = Laps()
                 try:
-                    self._one(item)
+                    self._one(item, laps)
                     troubles[item.key] = 0
                 except _TROUBLE as problem:
+                    if missed.was_stopped(problem):
+                        raise KeyboardInterrupt from problem
                     failed += 1
                     troubles[item.key] = troubles.get(item.key, 0) + 1
-                    print(f"  not counted: {str(problem)[:2000]}", file=sys.stderr, flush=True)
+                    self._note_missed(item, laps, problem)
                     self._begin_anew()
         finally:
             self._leave()
         return failed
+
+    def _note_missed(self, item: Item, laps: Laps, problem: BaseException) -> None:
+        """A line in the raw file about a run that gives no figures; all of it for a person."""
+        print(f"  no figures: {str(problem)[:2000]}", file=sys.stderr, flush=True)
+        hide = {_cache(): "CACHE", str(ROOT): "CHECKOUT", str(Path.home()): "~"}
+        line = missed.line(
+            item, self._before, laps, missed.told(problem, hide), commit=self._commit
+        )
+        raw.append(raw.file_of(item.scenario.about, self._wish.raw_file), line)
 
     def _prepare(self) -> None:
         """Cluster, images, operator; and what a killed bench has left.
@@ -134,7 +147,7 @@ class Bench:
 
     def _begin_anew(self) -> None:
         """After a run that failed: sound nodes, and a new subject for the next one."""
-        self._subject = None
+        self._subject = self._before = None
         self._nodes_touched = True
         self._repair()
         self._remove_all()
@@ -154,16 +167,16 @@ class Bench:
             return present
         if present is not None:
             present.remove()
-        self._subject = None
+        self._subject = self._before = None
         make = KINDS.get((about, case.name), subject_of)
         subject = make(case, self._cluster, self._images, self._folder)
         subject.up()
         self._subject = subject
         return subject
 
-    def _one(self, item: Item) -> None:
+    def _one(self, item: Item, laps: Laps) -> None:
         """One run: settle, then what belongs to it, and a line in the raw file."""
-        about, laps = item.scenario.about, Laps()
+        about = item.scenario.about
         subject = self._on(item.subject, about)
         laps.done(SET_UP)
         seed = self._wish.seed + len(raw.all_of(self._wish.raw_file))
@@ -198,6 +211,7 @@ class Bench:
             **seen,
         }
         raw.append(raw.file_of(about, self._wish.raw_file), run)
+        self._before = item
         print(_line(run), flush=True)
         print(f"  took {laps.text()}", file=sys.stderr, flush=True)
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from dpe_bench import missed
 from dpe_bench.cases import SCENARIOS, SUBJECTS, WATCHED_SECONDS
-from dpe_bench.raw import Run
+from dpe_bench.raw import Run, not_taken, taken
 
 # Below this many runs nobody can tell a 99th percentile: the largest value stands in its place.
 RUNS_FOR_P99 = 100
@@ -66,12 +67,13 @@ def entry_figures(summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def published(runs: Sequence[Run], *, command: str) -> dict[str, Any]:
-    """Return what docs/measurements/failover.json holds.
+def published(lines: Sequence[Run], *, command: str) -> dict[str, Any]:
+    """Return what docs/measurements/failover.json holds, of the lines of the raw file.
 
     Counts (failures, switches, overlap) are the largest of any run, never an average that hides a
     bad one.
     """
+    runs, failed = taken(lines), not_taken(lines)
     return {
         "command": command,
         "commits": sorted({run["commit"] for run in runs}),
@@ -80,8 +82,9 @@ def published(runs: Sequence[Run], *, command: str) -> dict[str, Any]:
         "undisturbed_seconds": sorted(
             {run.get("undisturbed_seconds", _UNDISTURBED_SECONDS_ONCE) for run in runs}
         ),
+        "runs_not_taken": missed.published(failed),
         "results": [
-            result
+            result | {"runs_not_taken": failed[scenario, subject]}
             for scenario in SCENARIOS
             for subject in SUBJECTS
             for entry in ENTRIES

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from dpe_bench.cases import SCENARIOS, Item
 from dpe_bench.laps import SET_UP
-from dpe_bench.raw import Run
+from dpe_bench.raw import Run, taken
 
 # Several subjects at a time would disturb each other; changing them takes minutes.
 _RUNS_IN_A_ROUND = 5
@@ -50,7 +50,7 @@ def seconds_left(left: Iterable[tuple[Item, int]], runs: Iterable[Run]) -> float
     Runs whose clients sent for another time, or that do not tell for how long, are not of the same
     kind. Without any, the overhead of other scenarios of that level counts.
     """
-    counts, known = list(left), [run for run in runs if "load_seconds" in run]
+    counts, known = list(left), [run for run in taken(runs) if "load_seconds" in run]
     took = sum(count * _run_seconds(item, known) for item, count in counts)
     return took + _changes(counts) * _set_up_seconds(known)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from dpe_bench.cases import GOALS_MS, SCENARIOS, Scenario, subjects_with
 
-Layout = tuple[Sequence[str], Callable[[dict[str, Any]], list[str]]]
+Row = Callable[[dict[str, Any]], list[str]]
+Layout = tuple[Sequence[str], Row]
 
 _HEAD = """# Fail-over of the servers: figures
 
@@ -19,6 +20,7 @@ No run is published here yet. What was measured on one machine, without a cluste
 [the balancer's reference](../reference/balancer.md#figures). How it is measured, and how to do it
 yourself: [measure a fail-over](../how-to/measure-failover.md).
 """
+_WITHOUT = "without figures"
 _ENTRIES = {
     "cluster": "pod",
     "nodeport": "node port",
@@ -32,10 +34,10 @@ _COLUMNS = (
 
 def markdown(found: dict[str, Any]) -> str:
     """Write the page; without a run it says so."""
-    results = found["results"]
-    if not results:
-        return _HEAD + _NOTHING
-    return "\n".join([_HEAD, *_introduction(found), *_tables(results), *origin(found, "failover")])
+    tables = sections(found, lambda scenario: (_COLUMNS, _row))
+    if not found["results"]:
+        return _HEAD + "\n".join([_NOTHING, *tables])
+    return "\n".join([_HEAD, *_introduction(found), *tables, *origin(found, "failover")])
 
 
 def summary(found: dict[str, Any]) -> str:
@@ -57,10 +59,11 @@ def summary(found: dict[str, Any]) -> str:
 
 
 def _short(one: dict[str, Any]) -> str:
-    """Median and largest gap, how many runs, and what failed although it was tried again."""
+    """Median and largest gap, how many runs; what failed although it was tried again, and runs."""
     median, largest = (figure(one["gap_ms"], name) for name in ("p50", "max"))
     lost = f", {one['failed_after_retries']} failed" if one["failed_after_retries"] else ""
-    return f"{median}, {largest} ({one['runs']}){lost}"
+    missed = f", {one['runs_not_taken']} {_WITHOUT}" if one["runs_not_taken"] else ""
+    return f"{median}, {largest} ({one['runs']}){lost}{missed}"
 
 
 def _introduction(found: dict[str, Any]) -> list[str]:
@@ -72,6 +75,7 @@ def _introduction(found: dict[str, Any]) -> list[str]:
         "connections, one of them slow, and new ones beside them. The figures for programs:",
         "[failover.json](failover.json). Do it yourself:",
         "[measure a fail-over](../how-to/measure-failover.md).",
+        *missed_runs(found),
         "",
         "![Longest time without an answer](failover.svg)",
         "",
@@ -98,29 +102,40 @@ def _introduction(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _tables(results: list[dict[str, Any]]) -> list[str]:
-    return sections(results, lambda scenario: (_COLUMNS, _row))
+def missed_runs(found: dict[str, Any]) -> list[str]:
+    """A line for the introduction about runs without figures; none where there were none."""
+    count = sum(one["runs"] for one in found["runs_not_taken"])
+    where = "(../how-to/measure-failover.md#runs-without-figures)"
+    return [f"{count} more [gave no figures]{where}: below the tables."] if count else []
 
 
-def sections(results: list[dict[str, Any]], layout: Callable[[Scenario], Layout]) -> list[str]:
-    """A heading and a table for each scenario that has results; `layout` gives the names of its
-    columns, and what makes the cells of a row."""
+def sections(found: dict[str, Any], layout: Callable[[Scenario], Layout]) -> list[str]:
+    """A heading and a table for each scenario that was measured, and below it which runs gave no
+    figures; `layout` gives the names of its columns, and what makes the cells of a row."""
     lines: list[str] = []
     for name, scenario in SCENARIOS.items():
-        own = [one for one in results if one["scenario"] == name]
-        if not own:
-            continue
-        columns, row = layout(scenario)
-        lines += [
-            f"## {name}",
-            f"{scenario.text[0].upper()}{scenario.text[1:]}.",
-            "",
-            f"| {' | '.join(columns)} |",
-            "|---" * len(columns) + "|",
-            *("| " + " | ".join(row(one)) + " |" for one in own),
-            "",
-        ]
+        own = [one for one in found["results"] if one["scenario"] == name]
+        missed = [one for one in found["runs_not_taken"] if one["scenario"] == name]
+        if own or missed:
+            heading = [f"## {name}", f"{scenario.text[0].upper()}{scenario.text[1:]}.", ""]
+            lines += [*heading, *_table(own, *layout(scenario)), *_footnote(missed)]
     return lines
+
+
+def _table(results: list[dict[str, Any]], columns: Sequence[str], row: Row) -> list[str]:
+    if not results:
+        return []
+    return [
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+        *("| " + " | ".join(row(one)) + " |" for one in results),
+        "",
+    ]
+
+
+def _footnote(missed: list[dict[str, Any]]) -> list[str]:
+    told = ", ".join(f"{one['subject']} {one['runs']}" for one in missed)
+    return [f"Runs {_WITHOUT}: {told}.", ""] if missed else []
 
 
 def gap_cells(one: dict[str, Any]) -> list[str]:

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from dpe_bench import missed
 from dpe_bench.cases import SCENARIOS, subjects_with
 from dpe_bench.figures import distinct, spread, sum_of_found
 from dpe_bench.raw import Run as RawRun
+from dpe_bench.raw import not_taken, taken
 from dpe_simulator.acts import Run, components_of
 from dpe_simulator.findings import LIMIT, TOPOLOGY, UNKNOWN, EntrySeen, Finding
 
@@ -117,19 +119,21 @@ def verdict(findings: Iterable[Finding]) -> dict[str, Any]:
     }
 
 
-def published(runs: Sequence[RawRun], *, command: str) -> dict[str, Any]:
-    """Return what docs/measurements/singletons.json holds.
+def published(lines: Sequence[RawRun], *, command: str) -> dict[str, Any]:
+    """Return what docs/measurements/singletons.json holds, of the lines of the raw file.
 
     Overlap and late acts are the largest of any run; what was lost, doubled or cost by DPE's limits
     is the sum of all.
     """
+    runs, failed = taken(lines), not_taken(lines)
     return {
         "command": command,
         "commits": sorted({run["commit"] for run in runs}),
         "machines": distinct(run["machine"] for run in runs),
         "versions": distinct(run["versions"] for run in runs),
+        "runs_not_taken": missed.published(failed),
         "results": [
-            result
+            result | {"runs_not_taken": failed[scenario.name, subject]}
             for scenario in SCENARIOS.values()
             if scenario.about != "servers"
             for subject in subjects_with(scenario.about)

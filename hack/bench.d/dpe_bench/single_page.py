@@ -5,7 +5,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from dpe_bench.page import count_text, figure, gap_cells, lost_and_doubled, origin, sections
+from dpe_bench.page import (
+    count_text,
+    figure,
+    gap_cells,
+    lost_and_doubled,
+    missed_runs,
+    origin,
+    sections,
+)
 from dpe_bench.raw import Run
 
 _HEAD = """# Take-over of singletons, and farms that lose a node: figures
@@ -38,9 +46,9 @@ _COLUMNS = {
 
 def markdown(found: dict[str, Any]) -> str:
     """Write the page; without a run it says so."""
+    tables = _tables(found)
     if not found["results"]:
-        return _HEAD + _NOTHING
-    tables = _tables(found["results"])
+        return _HEAD + "\n".join([_NOTHING, *tables])
     return "\n".join([_HEAD, *_introduction(found), *tables, *origin(found, "singletons")])
 
 
@@ -65,6 +73,7 @@ def _introduction(found: dict[str, Any]) -> list[str]:
         f"{runs} runs on a kind cluster, read from the ledger that the simulated components write.",
         "The figures for programs: [singletons.json](singletons.json). Do it yourself:",
         "[measure a fail-over](../how-to/measure-failover.md#singletons-and-farms).",
+        *missed_runs(found),
         "",
         *(f"- **{name}**: {text}" for name, text in _TEXTS.items()),
         "",
@@ -84,9 +93,9 @@ def _introduction(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _tables(results: list[dict[str, Any]]) -> list[str]:
+def _tables(found: dict[str, Any]) -> list[str]:
     return sections(
-        results,
+        found,
         lambda scenario: (
             _COLUMNS[scenario.about],
             _farm_row if scenario.about == "farms" else _row,

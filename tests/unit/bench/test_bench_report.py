@@ -203,7 +203,9 @@ def test_what_is_published_is_what_the_raw_runs_give() -> None:
     for name, text in report.texts(report.RAW).items():
         assert (MEASUREMENTS / name).read_text() == text, f"{name}: run make bench-report"
     assert report.README.read_text() == report.readme(report.RAW), "run make bench-report"
-    assert (MEASUREMENTS / "failover.svg").exists() == bool(part("raw").read(report.RAW))
+    assert (MEASUREMENTS / "failover.svg").exists() == bool(
+        part("raw").taken(part("raw").read(report.RAW))
+    )
 
 
 def test_a_line_that_a_killed_bench_left_unfinished_does_not_count(tmp_path: Path) -> None:
@@ -214,6 +216,22 @@ def test_a_line_that_a_killed_bench_left_unfinished_does_not_count(tmp_path: Pat
     assert raw.read(path) == RUNS[:2]
     raw.append(path, RUNS[2])
     assert raw.read(path) == RUNS[:3]
+
+
+def test_a_last_line_that_only_lacks_its_line_break_is_a_run(tmp_path: Path) -> None:
+    raw, path = part("raw"), tmp_path / "raw.jsonl"
+    path.write_text(json.dumps(RUNS[0]) + "\n" + json.dumps(RUNS[1]))
+    assert raw.read(path) == RUNS[:2]
+    raw.append(path, RUNS[2])
+    assert raw.read(path) == RUNS[:3]
+
+
+def test_a_line_that_was_cut_in_the_middle_of_a_letter_is_no_trouble(tmp_path: Path) -> None:
+    raw, path = part("raw"), tmp_path / "raw.jsonl"
+    path.write_bytes(json.dumps(RUNS[0]).encode() + b'\n{"problem": "\xc3')
+    assert raw.read(path) == RUNS[:1]
+    raw.append(path, RUNS[1])
+    assert raw.read(path) == RUNS[:2]
 
 
 def test_a_broken_line_in_between_is_told_with_its_number(tmp_path: Path) -> None:

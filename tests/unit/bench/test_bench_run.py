@@ -103,7 +103,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, notes: list[str]) -> 
     made = module.Bench.__new__(module.Bench)
     made._wish = SimpleNamespace(raw_file=tmp_path / "raw.jsonl", seed=1)
     made._commit, made._cluster, made._versions = "c1", None, {}
-    made._subject, made._nodes_touched = None, False
+    made._subject, made._nodes_touched, made._before = None, False, None
     made.sent_seconds = 10.0  # by its clients, of which five were before the fault
     return made
 
@@ -111,7 +111,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, notes: list[str]) -> 
 def one(bench: Any, notes: list[str], scenario: str, subject: str = "dpe-operator") -> Any:
     (item,) = part("cases").plan([scenario], [subject], 1)
     bench._subject = Pair(item.subject, notes, counts=item.subject.ours)
-    bench._one(item)
+    bench._one(item, part("laps").Laps())
     return part("raw").read(bench._wish.raw_file)[-1]
 
 
@@ -158,6 +158,19 @@ def test_after_an_api_outage_the_switches_are_read_once_it_answers(
     assert one(bench, notes, "api-outage")["recorded_switches"] == 1
     end = notes.index("fault")
     assert notes[end : end + 4] == ["fault", "work ends", "wait_api_server", "switch_count"]
+
+
+def test_what_ran_before_is_known_until_the_subject_is_made_anew(
+    bench: Any, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one(bench, notes, "server-crash")
+    assert bench._before.scenario.name == "server-crash"
+    (item,) = part("cases").plan(["server-crash"], ["deployment"], 1)
+    made = SimpleNamespace(case=item.subject, about="servers", up=lambda: None)
+    monkeypatch.setattr(part("bench"), "subject_of", lambda *_: made)
+    bench._images, bench._folder = {}, Path()
+    bench._on(item.subject, "servers")
+    assert bench._before is None
 
 
 def test_a_baseline_records_no_switches(bench: Any, notes: list[str]) -> None:

@@ -331,7 +331,14 @@ def test_a_farms_jobs_that_never_ended_leave_no_figure() -> None:
     (found,) = part("single_figures").published([RUNS[4]], command="")["results"]
     assert (found["jobs_ms"], found["jobs_not_over"]) == (None, 1)
     assert "| >85000 |" not in part("single_page").markdown(
-        {"command": "", "commits": [], "machines": [], "versions": [], "results": [found]}
+        {
+            "command": "",
+            "commits": [],
+            "machines": [],
+            "versions": [],
+            "results": [found],
+            "runs_not_taken": [],
+        }
     )
 
 
