@@ -50,7 +50,7 @@ def _arguments(url: str, *, seconds: float, rate: int, fresh: int) -> list[str]:
 def sent_seconds(summary: Object, fresh: int) -> float:
     """For how long a client sent, by the new connections it has opened, `fresh` a second: one goes
     out at each planned time, whatever the servers do."""
-    opened = summary["classes"].get("fresh", {}).get("requests", 0)
+    opened: int = summary["classes"].get("fresh", {}).get("requests", 0)
     return round(opened / fresh, 2)
 
 
