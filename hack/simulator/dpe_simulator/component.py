@@ -62,6 +62,8 @@ class Component(ABC):
 
     def __init__(self, settings: ComponentSettings, *, identity: Identity) -> None:
         self.identity = identity
+        self.begun = 0.0
+        """The moment of its start line, in wall-clock seconds; set by `run`."""
         self._failures = 0
         self.api = ApiClient(settings.target, settings.profile, on_failure=self._failed)
         self.mail = LedgerMail(
@@ -89,7 +91,8 @@ class Component(ABC):
 
     async def run(self) -> int:
         """Work until `stop`; returns the exit status, 1 when it had to give up."""
-        self.mail.add("start", at=time.time(), **self.describe())
+        self.begun = time.time()
+        self.mail.add("start", at=self.begun, **self.describe())
         self.mail.hurry()
         mailing = asyncio.create_task(self.mail.run())
         living = asyncio.create_task(prove_life(self.mail, interval=self._heartbeat))

@@ -56,8 +56,8 @@ class Scheduler(Component):
     async def work(self) -> None:
         """Wait for each trigger and start its workflow; the next one does not wait for it."""
         settings = self._settings
-        begun = settings.clock.at(time.time())
-        for trigger in settings.schedule.after(begun):
+        # From its start line on, as the checker reads it: what is due while it starts is its own.
+        for trigger in settings.schedule.after(settings.clock.at(self.begun)):
             say(f"next trigger: {settings.schedule.text(trigger)}")
             await self._wait_for(trigger)
             if self.stopping:

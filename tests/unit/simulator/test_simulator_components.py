@@ -1,23 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pure parts of scheduler and watchers: clock, triggers, memory file, changes, names."""
 
+import asyncio
 import json
 import math
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from dpe_operator.prober.http_client import Target
+from dpe_operator.prober.retry import RetryProfile
 from dpe_simulator.changes import Change, Seen, find_changes
 from dpe_simulator.cli import build_parser, main
 from dpe_simulator.clock import Clock, ClockSettings, make_clock
+from dpe_simulator.component import ComponentSettings, Template
 from dpe_simulator.files import change_files
-from dpe_simulator.identity import component_name
+from dpe_simulator.identity import Identity, component_name
 from dpe_simulator.memory import FILE, Memory, UnreadableMemory, read_memory, write_memory
+from dpe_simulator.scheduler import Scheduler, SchedulerSettings
 from dpe_simulator.sources import FolderSource
 from dpe_simulator.triggers import Schedule
 
@@ -256,3 +264,34 @@ def test_what_takes_over_loads_no_database_driver_that_it_does_not_need() -> Non
     code = "import sys, dpe_simulator.cli, dpe_simulator.component_commands as c; print('psycopg' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# a scheduler's start
+
+
+class SlowToBegin(Scheduler):
+    """One whose start takes a while, as on a busy machine; says what it fires."""
+
+    def __init__(self, settings: SchedulerSettings) -> None:
+        profile = RetryProfile(1, 0.01, 0.01, 0.1, 0.1, 0.1)
+        common = ComponentSettings(Target("127.0.0.1", 1, "", None), profile, heartbeat=60.0)
+        super().__init__(settings, common, identity=Identity("scheduler", None, "s-1", 1, "x"))
+        self.fired: list[str] = []
+
+    def describe(self) -> dict[str, Any]:
+        time.sleep(0.6)
+        return super().describe()
+
+    async def start_workflow(self, body: Mapping[str, Any], **more: Any) -> bool:
+        self.fired.append(body["title"])
+        self.stop()
+        return True
+
+
+async def test_a_scheduler_fires_what_is_due_after_the_moment_of_its_start_line() -> None:
+    # due while it starts; the checker asks for all that is due after the start line's moment
+    clock = Clock(time.time() + 0.4, moment("2026-06-01T02:00"), 1.0)
+    schedule = Schedule("0 2 * * *", "Europe/Berlin")
+    scheduler = SlowToBegin(SchedulerSettings(schedule, clock, Template("x", "%trigger%")))
+    await asyncio.wait_for(scheduler.run(), 5)
+    assert scheduler.fired == ["2026-06-01T02:00+0200"]
