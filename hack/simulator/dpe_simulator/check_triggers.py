@@ -39,24 +39,34 @@ def check(component: Component, evidence: Evidence, expectation: Expectation) ->
         return
     for runs in component.lines_of_succession():
         known = _known(runs)
+        settled = _settled(component, runs, evidence.now - expectation.settle)
         for run, following in pairwise([*runs, None]):
             assert run is not None
             last = min(run.last, following.begun) if following else run.last
             yield from _while_acting(component, run, known, last, evidence, expectation)
-            if following:
-                yield from _between(component, run, following, known, evidence.since)
+            end = following.begun if following else settled
+            for due in due_between(run, max(run.last, evidence.since), end):
+                if due.trigger not in known:
+                    yield _while_nobody(component, run, following, due)
         yield from _doubled(component, runs)
         yield from _refused(component, runs)
 
 
-def figures(component: Component, *, since: float) -> Figures:
-    """Count triggers: due while somebody acted or between two who did, started, missed."""
+def figures(component: Component, *, since: float, settled: float) -> Figures:
+    """Count triggers that were due since somebody acted: all, started, missed.
+
+    Args:
+        component: a scheduler.
+        since: start of the run, in wall-clock seconds.
+        settled: what was due until then and nobody has started is missed; wall-clock seconds.
+    """
     due, fired = set(), set()
     for runs in component.lines_of_succession():
         known = _known(runs)
+        after_last = _settled(component, runs, settled)
         for run, following in pairwise([*runs, None]):
             assert run is not None
-            end = following.begun if following else run.last
+            end = following.begun if following else max(run.last, after_last)
             found = {
                 (run.member, one.trigger) for one in due_between(run, max(run.begun, since), end)
             }
@@ -76,6 +86,20 @@ def due_between(run: Run, begin: float, end: float) -> Iterator[Due]:
         if (at := shown.real(trigger)) > end or number >= _MOST:
             return
         yield Due(trigger, at, schedule.text(trigger))
+
+
+def _settled(component: Component, runs: Sequence[Run], settled: float) -> float:
+    """Until when what is due after the last of those who follow each other is judged.
+
+    Another mode ends them on purpose: its processes have triggers of their own.
+    """
+    last = runs[-1]
+    others = [
+        run.begun
+        for run in component.runs
+        if (run.epoch is None) != (last.epoch is None) and run.last > last.last
+    ]
+    return min([settled, *others])
 
 
 def _known(runs: Sequence[Run]) -> dict[float, Effect]:
@@ -114,17 +138,14 @@ def _while_acting(
             yield Finding(LIMIT, "trigger-missed", text + " was started; DPE catches nothing up")
 
 
-def _between(
-    component: Component, run: Run, following: Run, known: dict[float, Effect], since: float
-) -> Iterable[Finding]:
-    for due in due_between(run, max(run.last, since), following.begun):
-        if due.trigger not in known:
-            text = (
-                f"scheduler {component.name}: trigger {due.text}: nobody acted for "
-                f"{following.begun - run.last:.3f} s, between {run.name} and {following.name}; "
-                "DPE catches nothing up"
-            )
-            yield Finding(LIMIT, "trigger-missed", text)
+def _while_nobody(component: Component, run: Run, following: Run | None, due: Due) -> Finding:
+    text = f"scheduler {component.name}: trigger {due.text}: nobody "
+    if following:
+        text += f"acted for {following.begun - run.last:.3f} s, between {run.name} and "
+        text += following.name
+    else:
+        text += f"has acted since the last sign of {run.name}, {due.at - run.last:.3f} s before"
+    return Finding(LIMIT, "trigger-missed", f"{text}; DPE catches nothing up")
 
 
 def _doubled(component: Component, runs: Sequence[Run]) -> Iterable[Finding]:

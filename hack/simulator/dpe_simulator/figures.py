@@ -16,10 +16,12 @@ from dpe_simulator.findings import Evidence, Expectation
 def describe(evidence: Evidence, expectation: Expectation) -> list[dict[str, Any]]:
     """Return the figures of each component that acted; JSON."""
     found = components_of(evidence.entries, only=expectation.components)
-    return [_described(component, evidence) for component in found]
+    return [_described(component, evidence, expectation) for component in found]
 
 
-def _described(component: Component, evidence: Evidence) -> dict[str, Any]:
+def _described(
+    component: Component, evidence: Evidence, expectation: Expectation
+) -> dict[str, Any]:
     runs, standby = component.runs, component.standby
     kinds = Counter(effect.kind for run in runs for effect in run.effects)
     told: dict[str, Any] = {
@@ -33,7 +35,9 @@ def _described(component: Component, evidence: Evidence) -> dict[str, Any]:
         "takeOvers": [_take_over(one, two) for one, two in pairwise(standby)],
     }  # fmt: skip
     if component.role == "scheduler":
-        told["triggers"] = asdict(check_triggers.figures(component, since=evidence.since))
+        settled = evidence.now - expectation.settle
+        found = check_triggers.figures(component, since=evidence.since, settled=settled)
+        told["triggers"] = asdict(found)
     if component.role in WATCHERS:
         told["workflows"] = {
             subject: dict(Counter(str(one.change["event"]) for one in started))
