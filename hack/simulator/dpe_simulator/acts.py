@@ -10,6 +10,11 @@ from dpe_simulator.findings import EntrySeen, Request
 
 ROLES = ("worker", "scheduler", "table-watcher", "folder-watcher")
 WATCHERS = ("table-watcher", "folder-watcher")
+Stretch = tuple[float, float]
+# A database keeps moments less exactly than a log does.
+_SAME_SECONDS = 0.001
+# What is answered within this keeps nobody from looking.
+_AT_ONCE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,24 @@ class Run:
     def of(self, kind: str) -> list[EntrySeen]:
         """Its own lines of one kind."""
         return [line for line in self.lines if line.kind == kind]
+
+    def stretches(self) -> list[Stretch]:
+        """When it acted, by its proofs of life, so not in a freeze; without any, all the while."""
+        found: list[Stretch] = []
+        for line in self.of("acting"):
+            until = line.at if line.until is None else line.until
+            if found and line.at <= found[-1][1] + _SAME_SECONDS:
+                found[-1] = (found[-1][0], max(found[-1][1], until))
+            else:
+                found.append((line.at, until))
+        return found or [(self.begun, self.last)]
+
+    def waits(self) -> list[Stretch]:
+        """When a watcher waited for an answer, and so could look at nothing, as far as it told."""
+        tried = [(effect.why, effect.sent) for effect in self.effects]
+        tried += [(line.detail, line.at) for line in self.of("start-failed")]
+        found = [(float(why.get("triedSince") or until), until) for why, until in tried]
+        return [one for one in found if one[1] - one[0] > _AT_ONCE_SECONDS]
 
     def made(self) -> list[Effect]:
         """The workflows that it has started."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from dpe_simulator.acts import WATCHERS, Component, Effect, Run
+from dpe_simulator.acts import WATCHERS, Component, Effect, Run, Stretch
 from dpe_simulator.check_acting import generations, newest_before, torn_by_a_crash
 from dpe_simulator.findings import (
     LIMIT,
@@ -25,7 +25,8 @@ from dpe_simulator.findings import (
 from dpe_simulator.titles import UNCHECKED_MARK
 
 Key = tuple[str, bool]
-Stretch = tuple[float, float]
+# Of each process when it acted, and when it waited for an answer meanwhile.
+Acted = list[tuple[Sequence[Stretch], Sequence[Stretch]]]
 
 
 @dataclass(frozen=True)
@@ -152,79 +153,97 @@ def _died_in_the_gap(
 # lost
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """A change, and the next one of the same subject.
+
+    covered: it has a workflow. overtaken: the next one came so soon that nobody need have seen it.
+    """
+
+    change: ChangeSeen
+    following: ChangeSeen | None
+    covered: bool
+    overtaken: bool
+
+
 def _lost(
     head: str, component: Component, evidence: Evidence, expectation: Expectation
 ) -> Iterable[Finding]:
     created = started_by(component, "workflow-created")
     refused = started_by(component, "workflow-refused")
     owners = {one.effect.subject: one for found in created.values() for one in found}
-    acted = _acted(component)
-    for subject, changes in _to_judge(component, evidence, expectation).items():
+    acted, settled = _acted(component), evidence.now - expectation.settle
+    for subject, changes in _of_component(component, evidence).items():
         there = created.get(subject, [])
-        missing = [one for one in changes if not _covered(one, there, expectation.clock_tolerance)]
-        if missing and not there and _gone_soon(changes, acted, expectation.settle):
-            text = f"{head}: {subject} was gone before anybody looked"
-            yield Finding(LIMIT, "gone-before-seen", text)
-            continue
-        if missing and (run := _forgotten(component, missing[-1], there)):
+        judged = _judge(changes, there, acted, expectation)
+        missing = []
+        for number, one in enumerate(judged):
+            if one.covered or one.overtaken or one.change.at > settled:
+                continue
+            if _never_seen(judged[: number + 1]):
+                text = f"{head}: {subject} was gone before anybody looked"
+                yield Finding(LIMIT, "gone-before-seen", text)
+            else:
+                missing.append(one)
+        if missing and (run := _forgotten(component, missing[-1].change, there)):
             text = f"{head}: {subject} was gone, and {run.name} had begun without a memory of it"
             yield Finding(LIMIT, "deletion-forgotten", text)
-            continue
-        excuses = refused.get(subject, [])
-        for change in _not_overtaken(missing, changes, acted, expectation.settle):
-            told = f"{head}: {change.event} {subject} at {change.at:.3f} has no workflow"
-            turned_down = [one for one in excuses if one.key >= _key(change)]
-            if turned_down:
-                yield _refusal(told, turned_down[0], owners)
-            else:
-                yield _why_lost(told, component, change)
+            missing.pop()
+        for one in missing:
+            excuses = _covering(one.change, one.following, refused.get(subject, []), expectation)
+            yield _why_lost(head, component, one, excuses, owners)
 
 
-def _not_overtaken(
-    missing: Sequence[ChangeSeen], changes: Sequence[ChangeSeen], acted: Sequence[Stretch],
-    settle: float,
-) -> list[ChangeSeen]:  # fmt: skip
-    """Leave out what the next change came after so soon that nobody need have seen it."""
+def _judge(
+    changes: Sequence[ChangeSeen], there: Sequence[Started], acted: Acted, expectation: Expectation
+) -> list[_Judged]:
+    """Judge the changes of one subject."""
     return [
-        change
-        for number, change in enumerate(changes)
-        if change in missing
-        and (change is changes[-1] or _longest(acted, change.at, changes[number + 1].at) > settle)
+        _Judged(
+            change,
+            following,
+            covered=bool(_covering(change, following, there, expectation)),
+            overtaken=following is not None
+            and _longest(acted, change.at, following.at) <= expectation.settle,
+        )
+        for change, following in zip(changes, [*changes[1:], None], strict=True)
     ]
 
 
-def _acted(component: Component) -> list[Stretch]:
+def _acted(component: Component) -> Acted:
     """When each of its processes acted; that nobody follows the last one excuses nothing."""
-    found = [(run.begun, run.last) for run in component.runs]
-    return [*found[:-1], (found[-1][0], math.inf)] if found else []
+    found: Acted = [(run.stretches(), run.waits()) for run in component.runs]
+    if found:
+        stretches, waits = found[-1]
+        found[-1] = ([*stretches, (component.runs[-1].last, math.inf)], waits)
+    return found
 
 
-def _longest(acted: Sequence[Stretch], begin: float, end: float) -> float:
-    """The longest time within two moments (seconds) for which one process acted."""
-    return max((min(until, end) - max(since, begin) for since, until in acted), default=0.0)
+def _longest(acted: Acted, begin: float, end: float) -> float:
+    """The longest time within two moments (seconds) for which one process could have looked."""
+
+    def within(stretches: Sequence[Stretch]) -> float:
+        return sum(max(0.0, min(until, end) - max(since, begin)) for since, until in stretches)
+
+    return max((within(stretches) - within(waits) for stretches, waits in acted), default=0.0)
 
 
-def _to_judge(
-    component: Component, evidence: Evidence, expectation: Expectation
-) -> dict[str, list[ChangeSeen]]:
+def _of_component(component: Component, evidence: Evidence) -> dict[str, list[ChangeSeen]]:
+    """The changes that it should have seen, by subject, the earliest first."""
     sources = {run.start.get("source") for run in component.runs}
     begun = _looks_since(component)
     found: defaultdict[str, list[ChangeSeen]] = defaultdict(list)
     for change in evidence.changes or ():
         if change.source in sources:
             found[change.subject].append(change)
-    judged = {}
+    own = {}
     for subject, changes in found.items():
         changes.sort(key=lambda one: one.at)
         former = [one for one in changes if one.at <= begun]
         # What was deleted before anybody looked is nobody's, and what was remembered at first too.
         nobodys = former and (former[-1].event == "Deleted" or _remembers(component))
-        judged[subject] = [
-            one
-            for one in changes[len(former) if nobodys else 0 :]
-            if one.at <= evidence.now - expectation.settle
-        ]
-    return judged
+        own[subject] = changes[len(former) if nobodys else 0 :]
+    return {subject: changes for subject, changes in own.items() if changes}
 
 
 def _remembers(component: Component) -> bool:
@@ -244,22 +263,32 @@ def _key(change: ChangeSeen) -> Key:
     return change.version, change.event == "Deleted"
 
 
-def _covered(change: ChangeSeen, started: Sequence[Started], tolerance: float) -> bool:
-    return any(
-        one.key >= _key(change)
+def _covering(
+    change: ChangeSeen, following: ChangeSeen | None, started: Sequence[Started],
+    expectation: Expectation,
+) -> list[Started]:  # fmt: skip
+    """Those that were for this change, or for one between it and the next that was noted."""
+    tolerance, key = expectation.clock_tolerance, _key(change)
+    return [
+        one
+        for one in started
+        if one.key == key
+        or (one.key > key and (following is None or one.key < _key(following)))
         # A file that is gone is told with the last version that was seen of it.
         or (
             change.event == one.change["event"] == "Deleted"
             and one.effect.at >= change.at - tolerance
+            and (following is None or one.effect.sent <= following.at + tolerance)
         )
-        for one in started
-    )
+    ]
 
 
-def _gone_soon(changes: Sequence[ChangeSeen], acted: Sequence[Stretch], settle: float) -> bool:
-    """Whether it was gone, and of no change before somebody need have seen what it left."""
-    gaps = (_longest(acted, one.at, following.at) for one, following in pairwise(changes))
-    return changes[-1].event == "Deleted" and all(longest <= settle for longest in gaps)
+def _never_seen(judged: Sequence[_Judged]) -> bool:
+    """Whether the last change is the end of something that nobody need have seen alive."""
+    *alive, last = judged
+    former = [number for number, one in enumerate(alive, 1) if one.change.event == "Deleted"]
+    life = alive[former[-1] if former else 0 :]
+    return last.change.event == "Deleted" and all(one.overtaken and not one.covered for one in life)
 
 
 def _forgotten(component: Component, change: ChangeSeen, there: Sequence[Started]) -> Run | None:
@@ -294,14 +323,14 @@ def _never_remembered(last: Started, following: Run) -> bool:
     )
 
 
-def _refusal(told: str, one: Started, owners: Mapping[str, Started]) -> Finding:
-    owner = owners.get(one.effect.subject)
-    whose = f" for {owner.change['event']} {owner.change['subject']}" if owner else ""
-    text = f"{told}: {one.effect.subject}{whose} had the title {one.effect.title!r} and was open"
-    return Finding(LIMIT, "title-refused", text)
-
-
-def _why_lost(told: str, component: Component, change: ChangeSeen) -> Finding:
+def _why_lost(
+    head: str, component: Component, judged: _Judged, refusals: Sequence[Started],
+    owners: Mapping[str, Started],
+) -> Finding:  # fmt: skip
+    change = judged.change
+    told = f"{head}: {change.event} {change.subject} at {change.at:.3f} has no workflow"
+    if refusals:
+        return _refusal(told, refusals[0], owners)
     for run, following in pairwise([*component.runs, None]):
         assert run is not None
         failed = [line for line in run.of("start-failed") if _is_about(line.detail, change)]
@@ -312,6 +341,13 @@ def _why_lost(told: str, component: Component, change: ChangeSeen) -> Finding:
             text = f"{told}: {run.name} died between writing its memory and the workflow"
             return Finding(LIMIT, "effect-lost", text)
     return Finding(TOPOLOGY, "change-lost", told)
+
+
+def _refusal(told: str, one: Started, owners: Mapping[str, Started]) -> Finding:
+    owner = owners.get(one.effect.subject)
+    whose = f" for {owner.change['event']} {owner.change['subject']}" if owner else ""
+    text = f"{told}: {one.effect.subject}{whose} had the title {one.effect.title!r} and was open"
+    return Finding(LIMIT, "title-refused", text)
 
 
 def _is_about(detail: Mapping[str, Any], change: ChangeSeen) -> bool:

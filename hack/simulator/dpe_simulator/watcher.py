@@ -146,7 +146,10 @@ class Watcher(Component):
 
     async def _start(self, change: Change) -> bool:
         """Start the workflow of a change; False when nobody knows whether it was started."""
-        why: dict[str, Any] = {"generation": self._memory.generation, "change": self._told(change)}
+        why: dict[str, Any] = {
+            "generation": self._memory.generation, "change": self._told(change),
+            "triedSince": time.time(),
+        }  # fmt: skip
         key = (change.subject, change.event, change.version)
         request_id, earlier = self._tried.get(key) or (self.api.new_id(), 0)
         values = {**self._source.constants, **self._source.values(change)}
