@@ -119,10 +119,13 @@ def _open_for_too_long(evidence: Evidence, expectation: Expectation) -> Iterable
 
 
 def _double_workflows(evidence: Evidence) -> Iterable[Finding]:
+    # A server that is killed takes the lines of its last requests with it, those of its effects
+    # never: these tell of the attempt too.
     sent_again = {
-        entry.request_id
+        entry.request_id or entry.detail.get("requestId")
         for entry in evidence.entries
-        if entry.kind == "request" and entry.detail.get("attempt") not in (None, "1")
+        if entry.kind in ("request", "workflow-created", "workflow-refused")
+        and entry.detail.get("attempt") not in (None, "1")
     }
     by_title: defaultdict[tuple[str, str], list[WorkflowSeen]] = defaultdict(list)
     for one in evidence.workflows:

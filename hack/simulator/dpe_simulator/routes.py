@@ -122,8 +122,8 @@ class Routes:
 
     def _note(self, request: Request, path: str, status: int) -> None:
         detail = {"method": request.method, "path": _printable(path), "status": status}
-        if attempt := request.headers.get("x-dpe-attempt"):
-            detail["attempt"] = _printable(attempt)
+        if attempt := _attempt(request):
+            detail["attempt"] = attempt
         self._ledger.add(
             Entry("request", request.received, time.time(), _request_id(request), detail=detail)
         )
@@ -151,8 +151,9 @@ class Routes:
 
     async def _create(self, request: Request, match: re.Match[str]) -> Response:
         new = parse_workflow(
-            _object(request), request_id=_request_id(request), author=_author(request)
-        )
+            _object(request), request_id=_request_id(request), author=_author(request),
+            attempt=_attempt(request),
+        )  # fmt: skip
         work = partial(services.create_workflow, new=new, scribe=self._ledger.scribe)
         made, instance = await self._run(work)
         if not made:
@@ -254,8 +255,9 @@ class Routes:
 
 
 def parse_workflow(
-    wish: Mapping[str, Any], *, request_id: str | None, author: services.Author | None = None
-) -> services.NewWorkflow:
+    wish: Mapping[str, Any], *, request_id: str | None, author: services.Author | None = None,
+    attempt: str | None = None,
+) -> services.NewWorkflow:  # fmt: skip
     """Read {"type", "title", "activities": [{"seconds"}], "jobs": [{"type", "seconds"}]}.
 
     Raises:
@@ -271,7 +273,8 @@ def parse_workflow(
         services.NewJob(_text(job, "type"), _number(job, "seconds", highest=86_400)) for job in jobs
     )
     seconds = tuple(_number(one, "seconds", highest=86_400) for one in activities)
-    return services.NewWorkflow(_text(wish, "type"), title, made, request_id, seconds, author)
+    type_ = _text(wish, "type")
+    return services.NewWorkflow(type_, title, made, request_id, seconds, author, attempt)
 
 
 def _objects(wish: Mapping[str, Any], name: str, *, holding: str) -> list[dict[str, Any]]:
@@ -326,6 +329,10 @@ def _number(source: Mapping[str, Any], name: str, *, highest: float) -> float:
 def _request_id(request: Request) -> str | None:
     text = request.headers.get("x-dpe-request-id", "")
     return _printable(text) or None
+
+
+def _attempt(request: Request) -> str | None:
+    return _printable(request.headers.get("x-dpe-attempt", "")) or None
 
 
 def _printable(text: str) -> str:

@@ -37,7 +37,8 @@ class NewWorkflow:
     """A workflow instance to be made.
 
     activities: seconds of each; workers carry them out one after the other, before the jobs.
-    request_id, author: the client's and who asked for what reason; for the ledger only.
+    request_id, author, attempt: the client's, who asked for what reason, and which attempt of that
+        request it was; for the ledger only.
     """
 
     type: str
@@ -46,6 +47,7 @@ class NewWorkflow:
     request_id: str | None
     activities: tuple[float, ...] = ()
     author: Author | None = None
+    attempt: str | None = None
 
 
 def create_workflow(
@@ -69,13 +71,13 @@ def create_workflow(
         there = running[-1] if running else {}
         scribe.effect(
             session, "workflow-refused", subject=f"workflow:{there.get('id', '?')}", title=title,
-            by=new.author, requestId=new.request_id,
+            by=new.author, requestId=new.request_id, attempt=new.attempt,
         )  # fmt: skip
         return False, there
     _insert_jobs(session, workflow_id, new)
     scribe.effect(
         session, "workflow-created", subject=f"workflow:{workflow_id}", title=title, by=new.author,
-        requestId=new.request_id,
+        requestId=new.request_id, attempt=new.attempt,
     )  # fmt: skip
     if not new.jobs and not new.activities:
         _settle_workflow(session, workflow_id, scribe)

@@ -175,6 +175,18 @@ def test_a_request_sent_once_that_made_two_workflows_is_a_fault() -> None:
     assert judged(also(once, workflows=again)) == [(TOPOLOGY, "workflow-doubled")]
 
 
+def test_the_workflow_of_a_request_that_was_sent_again_says_so_itself() -> None:
+    """A server that is killed takes the lines of its last requests with it, but no workflow."""
+    again = [workflow(1, "one"), workflow(2, "one", request_id="r-1", created=120.0, ended=130.0)]
+    for attempt, found in (
+        ("2", (LIMIT, "repeated-request")),
+        ("1", (TOPOLOGY, "workflow-doubled")),
+    ):
+        detail = {"title": "one", "requestId": "r-1", "attempt": attempt}
+        made = EntrySeen("server-b", 120, None, "workflow-created", "b", None, "workflow:2", detail)
+        assert judged(also(made, workflows=again)) == [found]
+
+
 def test_a_job_that_ended_twice_is_a_fault() -> None:
     assert judged(also(finished(1, 103))) == [(TOPOLOGY, "job-ended-twice")]
 

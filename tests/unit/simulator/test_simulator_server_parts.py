@@ -6,16 +6,18 @@ import ssl
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from dpe_operator.prober.http_client import Call, encode_call, failure_of, parse_target
 from dpe_simulator.bell import Bell
 from dpe_simulator.certs import CertificateTrouble, ServerNames
 from dpe_simulator.cli import build_parser, main
 from dpe_simulator.faults import NO_FAULT, Fault, FaultSwitch, parse_fault
+from dpe_simulator.health import Health
 from dpe_simulator.http_server import BadRequest, Response, read_request
 from dpe_simulator.identity import Identity
-from dpe_simulator.ledger import Entry, Scribe
-from dpe_simulator.routes import Refused, parse_workflow
+from dpe_simulator.ledger import Entry, Ledger, Scribe
+from dpe_simulator.routes import Refused, Routes, RouteSettings, parse_workflow
 
 
 async def received(data: bytes) -> Any:
@@ -127,6 +129,41 @@ def test_a_workflow_is_read_with_its_jobs() -> None:
     )
     assert (new.type, new.title.checked, new.request_id) == ("copy", False, "r")
     assert [(job.type, job.seconds) for job in new.jobs] == [("audio", 1.5)]
+
+
+class OneRow:
+    """A database in which each query finds one row, with the number 7; remembers the values."""
+
+    def __init__(self) -> None:
+        self.given: list[Any] = []
+
+    async def run(self, work: Any, *, within: float) -> Any:
+        return work(self)
+
+    def execute(self, query: str, values: Any = ()) -> Any:
+        self.given += values
+        return self
+
+    def fetchone(self) -> tuple[int]:
+        return (7,)
+
+    def fetchall(self) -> list[Any]:
+        return []
+
+
+async def test_a_workflow_is_noted_with_the_attempt_that_made_it() -> None:
+    database: Any = OneRow()
+    scribe = Scribe(Identity("server", "a", "server-a", None))
+    routes = Routes(
+        RouteSettings("", 30.0, False), core=database, ledger=Ledger(database, scribe),
+        health=Health(database, bound=1.0), bell=Bell(),
+    )  # fmt: skip
+    body = b'{"type": "copy", "title": "x", "jobs": [{"type": "audio"}]}'
+    head = "POST /workflow/instances HTTP/1.1\r\nX-DPE-Request-Id: r-1\r\nX-DPE-Attempt: 2\r\n"
+    request = await received(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    assert (await routes.handle(request)).status == 201
+    [made] = [one.obj for one in database.given if isinstance(one, Jsonb)]
+    assert (made["requestId"], made["attempt"]) == ("r-1", "2")
 
 
 @pytest.mark.parametrize(
