@@ -20,7 +20,7 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
@@ -35,6 +35,8 @@ COMMAND = "make bench-watchers"
 GOOD_TITLE, NEW_TITLE = "%tableid%-%entryid%-%event%", "%entryid%-%guid%"
 # Between two changes; no multiple of the second between two looks.
 EVERY_SECONDS = 0.7
+# What has no workflow so long after the last change was made is lost.
+LOST_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,11 @@ CASES = (
 @dataclass(frozen=True)
 class Change:
     """One entry that was added: how many workflows it started, seconds until the first one was
-    there, and for how long that one was open."""
+    there, and for how long that one was open; None where there was none."""
 
     workflows: int
-    waited: float
-    open: float
+    waited: float | None
+    open: float | None
 
 
 def run_pair(
@@ -105,45 +107,68 @@ def _entries(site: Site, *options: str) -> Simulated:
 
 
 def _outcome(site: Site, changes: int) -> list[Change]:
-    """Wait until every change has its workflow and all have ended, and for two looks more."""
-    eventually(lambda: len(_started(site)) == changes, seconds=60, what="a workflow for each")
+    """Wait until every change has its workflow and all have ended, and for two looks more.
+
+    A change that has none after `LOST_SECONDS` is lost.
+    """
+    end = time.monotonic() + LOST_SECONDS
+    while len(_started(site)) < changes and time.monotonic() < end:
+        time.sleep(0.05)
     time.sleep(2.5)
     open_ones = "SELECT count(*) FROM dpe_workflows WHERE ended_at IS NULL"
     eventually(lambda: site.rows(open_ones)[0][0] == 0, seconds=60, what="the workflows' ends")
-    added = {
-        str(s): at for s, at in site.rows("SELECT subject, extract(epoch FROM at) FROM dpe_changes")
-    }
-    return [
-        Change(len(rows), float(rows[0][0] - added[entry]), float(rows[0][1] - rows[0][0]))
-        for entry, rows in _started(site).items()
-    ]
+    query = "SELECT subject, extract(epoch FROM at)::float8 FROM dpe_changes"
+    added = {str(subject): at for subject, at in site.rows(query)}
+    assert len(added) == changes, "what was added was not noted"
+    return outcomes(added, _started(site))
 
 
-def _started(site: Site) -> dict[str, list[tuple[Any, Any]]]:
+def outcomes(
+    added: Mapping[str, float], started: Mapping[str, list[tuple[float, float]]]
+) -> list[Change]:
+    """What became of each entry.
+
+    Args:
+        added: when each of them was added, seconds since 1970.
+        started: when its workflows began and ended, oldest first; nothing of what was lost.
+    """
+    found = []
+    for entry, at in added.items():
+        if workflows := started.get(entry):
+            begun, ended = workflows[0]
+            found.append(Change(len(workflows), begun - at, ended - begun))
+        else:
+            found.append(Change(0, None, None))
+    return found
+
+
+def _started(site: Site) -> dict[str, list[tuple[float, float]]]:
     """When the workflows of each entry began and ended, oldest first."""
     query = (
-        "SELECT l.detail->'by'->'change'->>'subject', extract(epoch FROM w.created_at),"
-        " extract(epoch FROM w.ended_at) FROM dpe_workflows w JOIN dpe_ledger l"
+        "SELECT l.detail->'by'->'change'->>'subject', extract(epoch FROM w.created_at)::float8,"
+        " extract(epoch FROM w.ended_at)::float8 FROM dpe_workflows w JOIN dpe_ledger l"
         " ON l.kind = 'workflow-created' AND l.subject = 'workflow:' || w.id ORDER BY w.id"
     )
-    found: dict[str, list[tuple[Any, Any]]] = {}
+    found: dict[str, list[tuple[float, float]]] = {}
     for entry, begun, ended in site.rows(query):
         found.setdefault(entry, []).append((begun, ended))
     return found
 
 
 def summary(case: Case, changes: list[Change], *, pairs: int) -> dict[str, Any]:
-    """What is published of one case; seconds."""
+    """What is published of one case; seconds, null where all were lost."""
+    opened = [change.open for change in changes if change.open is not None]
+    waited = [change.waited for change in changes if change.waited is not None]
     return {
         "case": case.name,
         "title": case.title,
         "pairs": pairs,
         "changes": len(changes),
-        "workflowTakes": round(statistics.median(change.open for change in changes), 2),
+        "workflowTakes": round(statistics.median(opened), 2) if opened else None,
         "once": sum(change.workflows == 1 for change in changes),
         "twice": sum(change.workflows > 1 for change in changes),
         "lost": sum(change.workflows == 0 for change in changes),
-        "longestUntilStarted": round(max(change.waited for change in changes), 2),
+        "longestUntilStarted": round(max(waited), 2) if waited else None,
     }
 
 
