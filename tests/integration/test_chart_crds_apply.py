@@ -1,24 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`dpe-operator crds --apply` on a real API server, with the very rights that the chart gives."""
+"""The CRDs on a real API server: put in with the very rights of the chart's Job, and left alone.
+
+What is said about an operator that is taken away, and about a Job that fails, is done here too.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from tests.support.api_server import ApiServer
 
 from dpe_operator.api.kinds import KINDS
+from dpe_operator.crd_schema.definitions import custom_resource_definitions
+from dpe_operator.kube.crds import apply_crds as apply_definitions
+from dpe_operator.kube.rest import RestClient, load_configuration
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {kind.crd_name for kind in KINDS}
+CLUSTERS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/dpeclusters.dpe.dev"
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +37,30 @@ def server() -> Iterator[ApiServer]:
         yield server
 
 
-def apply_crds(server: ApiServer, *, token: str) -> subprocess.CompletedProcess[str]:
+def kubeconfig_with(server: ApiServer, token: str) -> str:
     kubeconfig = yaml.safe_load(server.kubeconfig.read_text())
     kubeconfig["users"][0]["user"] = {"token": token}
     path = server.folder / "of-the-job"
     path.write_text(yaml.safe_dump(kubeconfig))
-    environment = {**os.environ, "KUBECONFIG": str(path), "PYTHONPATH": str(ROOT / "operator")}
+    return str(path)
+
+
+def apply_crds(server: ApiServer, *, token: str) -> subprocess.CompletedProcess[str]:
+    path = kubeconfig_with(server, token)
+    environment = {**os.environ, "KUBECONFIG": path, "PYTHONPATH": str(ROOT / "operator")}
     command = [sys.executable, "-m", "dpe_operator", "crds", "--apply"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+def helm() -> str:
+    command = [ROOT / "hack/tools/build", "helm"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return f"{done.stdout.strip()}/helm"
+
+
 def job_token(server: ApiServer) -> str:
     """A token of an account with the chart's rules for its Job."""
-    folder = subprocess.run(
-        [ROOT / "hack/tools/build", "helm"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    chart = [f"{folder}/helm", "template", "dpe-operator", str(ROOT / "charts/dpe-operator")]
+    chart = [helm(), "template", "dpe-operator", str(ROOT / "charts/dpe-operator")]
     chart += ["--namespace", "default", "--kube-version", "1.34.0"]
     chart += ["--show-only", "templates/crds-job.yaml"]
     text = subprocess.run(chart, check=True, capture_output=True, text=True).stdout
@@ -63,14 +81,73 @@ def test_with_the_charts_rights_it_installs_and_repairs(server: ApiServer) -> No
     assert done.returncode == 0, done.stderr
     assert {line.split()[0] for line in done.stdout.splitlines()} == NAMES
     assert server.request("GET", "/apis/dpe.dev/v1alpha1")[0] == 200
-    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/dpeclusters.dpe.dev"
-    first = server.request("GET", path)[1]
+    first = server.request("GET", CLUSTERS)[1]
     assert apply_crds(server, token=token).returncode == 0
-    second = server.request("GET", path)[1]
+    second = server.request("GET", CLUSTERS)[1]
     assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
     # an older schema, as a rollback of the CRD would have left it
     patch = [{"op": "replace", "path": "/spec/names/categories", "value": []}]
     content = "application/json-patch+json"
-    assert server.request("PATCH", path, patch, content_type=content)[0] == 200
+    assert server.request("PATCH", CLUSTERS, patch, content_type=content)[0] == 200
     assert apply_crds(server, token=token).returncode == 0
-    assert server.request("GET", path)[1]["spec"]["names"]["categories"] == ["dpe-all"]
+    assert server.request("GET", CLUSTERS)[1]["spec"]["names"]["categories"] == ["dpe-all"]
+
+
+def spec_schema(definition: dict[str, Any]) -> dict[str, Any]:
+    """The schema of `spec` in a CRD; to read and to change."""
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    found: dict[str, Any] = schema["properties"]["spec"]
+    return found
+
+
+def next_version() -> dict[str, Any]:
+    """The CRD of DpeCluster as a later version may have it: another rule, and a field less."""
+    definition = next(
+        d for d in custom_resource_definitions() if CLUSTERS.endswith(d["metadata"]["name"])
+    )
+    schema = spec_schema(definition)
+    del schema["properties"]["imagePullSecrets"]
+    schema["x-kubernetes-validations"][0]["rule"] = "has(self.server)"
+    return definition
+
+
+async def apply_as_the_job(definition: dict[str, Any]) -> None:
+    async with RestClient(await load_configuration()) as client:
+        await apply_definitions(client, [definition], say=print)
+
+
+def test_old_rules_and_fields_go_whoever_applied_them(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of versions is one field of server-side apply: it is replaced as a whole."""
+    monkeypatch.setenv("KUBECONFIG", kubeconfig_with(server, job_token(server)))
+    server.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    asyncio.run(apply_as_the_job(next_version()))
+    schema, wanted = spec_schema(server.request("GET", CLUSTERS)[1]), spec_schema(next_version())
+    rules = [rule["rule"] for rule in schema["x-kubernetes-validations"]]
+    assert rules == [rule["rule"] for rule in wanted["x-kubernetes-validations"]]
+    assert set(schema["properties"]) == set(wanted["properties"])
+
+
+def test_a_failed_job_stays_for_its_log_and_its_rights_go(server: ApiServer) -> None:
+    """Nothing runs Jobs here: so it is never done, and Helm gives it up."""
+    command = [helm(), "install", "dpe-operator", str(ROOT / "charts/dpe-operator")]
+    command += ["--namespace", "default", "--timeout", "3s", "--kubeconfig", str(server.kubeconfig)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "failed pre-install" in done.stderr
+    jobs = "/apis/batch/v1/namespaces/default/jobs"
+    assert server.request("GET", f"{jobs}/dpe-operator-crds")[0] == 200
+    for kind in ("clusterroles", "clusterrolebindings"):
+        path = f"/apis/rbac.authorization.k8s.io/v1/{kind}/default:dpe-operator-crds"
+        assert server.request("GET", path)[0] == 404
+
+
+def test_what_install_yaml_made_goes_without_the_crds(server: ApiServer) -> None:
+    manifest = ROOT / "manifests/install.yaml"
+    head, _, _ = manifest.read_text().partition("\n---\n")
+    server.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(manifest))
+    for command in re.findall(r"kubectl (delete .*-l .*)", head.replace("\\\n#", "")):
+        server.kubectl(*command.split())
+    left = server.kubectl("get", "-f", str(manifest), "--ignore-not-found", "-o", "name").stdout
+    crds = {f"customresourcedefinition.apiextensions.k8s.io/{name}" for name in NAMES}
+    assert set(left.split()) == {*crds, "namespace/dpe-system"}

@@ -2,6 +2,9 @@
 """Installs and upgrades the CRDs: what the chart's Job does before an install and an upgrade.
 
 Server-side apply, so that what others have put on the CRDs (labels, a conversion webhook) stays.
+`spec.versions`, with all schemas and rules, is one field to it: an older one is replaced whole,
+whoever applied it. Names and labels that a later version leaves out stay if somebody applied them
+under another name than MANAGER; so the documented `kubectl apply` of the CRDs uses it too.
 """
 
 from __future__ import annotations

@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import logging
 import signal
+from typing import Final
 
 from dpe_operator.api import constants
+from dpe_operator.kube.crds import MANAGER as CRDS_MANAGER
 from dpe_operator.kube.errors import KubeError, NotFound
 from dpe_operator.kube.events import EventRecorder
 from dpe_operator.kube.rest import NotConfigured, RestClient, load_configuration
@@ -28,6 +30,11 @@ from dpe_operator.runtime.workers import Workers
 
 logger = logging.getLogger(__name__)
 
+CRDS_CURE: Final = (
+    "install the CRDs: kubectl apply --server-side --force-conflicts"
+    f" --field-manager={CRDS_MANAGER} -f crds/ (the Helm chart does it too)"
+)
+
 
 class StartupError(Exception):
     """The operator cannot run here; the message says what to do."""
@@ -40,19 +47,18 @@ async def check_kinds(client: RestClient) -> None:
         StartupError: it does not, or it does not answer.
     """
     path = f"/apis/{constants.API_VERSION}"
-    cure = "install the CRDs: kubectl apply --server-side -f crds/ (the Helm chart does it too)"
     try:
         answer = await client.raw(path)
     except NotFound as error:
         raise StartupError(
-            f"the API server does not know {constants.API_VERSION}: {cure}"
+            f"the API server does not know {constants.API_VERSION}: {CRDS_CURE}"
         ) from error
     except KubeError as error:
         raise StartupError(f"the API server does not answer as it should: {error}") from error
     known = {entry.get("kind") for entry in answer.get("resources", [])}
     missing = [kind for kind in OUR_KINDS if kind not in known]
     if missing:
-        raise StartupError(f"the API server does not know {', '.join(missing)}: {cure}")
+        raise StartupError(f"the API server does not know {', '.join(missing)}: {CRDS_CURE}")
 
 
 async def run_operator(settings: Settings) -> None:
