@@ -18,7 +18,10 @@ import urllib.request
 from pathlib import Path
 
 GROUP_VERSION = "dpe.dev/v1alpha1"
-KINDS = {"DpeCluster", "DpeServer", "ProcessorFarm"}
+KINDS = {
+    *("DpeCluster", "DpeServer", "ParStore", "ProcessorFarm", "WorkflowWorker"),
+    *("WorkflowScheduler", "WorkflowTableWatcher", "WorkflowFolderWatcher"),
+}
 ELECTOR_PORT = 8081
 PATIENCE_SECONDS = 60
 SECRETS = Path("/var/run/secrets/kubernetes.io/serviceaccount")

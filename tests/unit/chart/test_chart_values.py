@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The values: all documented, wrong ones refused; the CRDs' own way; and what the notes say."""
+"""The values: all documented, wrong ones refused; the CRDs' own way; and what the test asks."""
 
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 import yaml
+
+from dpe_operator.api.kinds import KINDS
 
 CHART = Path("charts/dpe-operator")
 
@@ -87,6 +90,10 @@ def test_the_helm_test_asks_all_replicas(one):
     values = {entry["name"]: entry["value"] for entry in container["env"]}
     assert values["REPLICAS"] == "3"
     assert values["METRICS_SERVICE"] == "dpe-operator-metrics.dpe-system.svc"
+
+
+def test_the_helm_test_asks_for_all_kinds():
+    assert runpy.run_path(str(CHART / "files/helm_test.py"))["KINDS"] == {k.kind for k in KINDS}
 
 
 def test_names_stay_short_for_a_long_release(render):
