@@ -4,15 +4,18 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* One name for everything: the release's, unless it lacks the chart's (release "radio" gives radio-dpe-operator). */}}
+{{/* One name for everything: the release's, unless it lacks the chart's (release "radio" gives radio-dpe-operator).
+     Helm allows release names that Kubernetes does not take for a Service (RFC 1035). */}}
 {{- define "dpe.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
-{{- else if contains (include "dpe.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name (include "dpe.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- $name := .Values.fullnameOverride -}}
+{{- if not $name -}}
+{{- $name = contains (include "dpe.name" .) .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name (include "dpe.name" .)) -}}
 {{- end -}}
+{{- $name = $name | trunc 50 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "%q cannot be the name of a Service, which must begin with a letter and hold only small letters, digits and dashes: choose another release name, or set fullnameOverride" $name) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{/* Cluster-wide objects carry the namespace too: two releases of one name may live in two namespaces. */}}
@@ -21,15 +24,15 @@
 {{- end -}}
 
 {{- define "dpe.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "dpe.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "dpe.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
 {{/* For the objects' own metadata only: versions inside a pod template would restart pods for nothing. */}}
 {{- define "dpe.labels" -}}
-app.kubernetes.io/name: {{ include "dpe.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "dpe.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
@@ -52,6 +55,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "no tag is known for image %s: set image.%s.tag, or run 'make generate' in a checkout, which writes files/image-tags.yaml" $image.name .key) -}}
 {{- end -}}
 {{- printf "%s/%s:%s" (trimSuffix "/" .root.Values.image.registry) $image.name $tag -}}
+{{- end -}}
+
+{{/* Node labels that every pod of this chart needs; the images are for Linux, whatever the values say. */}}
+{{- define "dpe.nodeSelector" -}}
+{{- merge (dict "kubernetes.io/os" "linux") (.Values.operator.nodeSelector | default dict) | toYaml -}}
 {{- end -}}
 
 {{- define "dpe.pullSecrets" -}}

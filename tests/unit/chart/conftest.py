@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
+CHART = ROOT / "charts/dpe-operator"
 Manifest = dict[str, Any]
 Render = Callable[..., list[Manifest]]
 
@@ -31,17 +32,19 @@ def helm() -> str:
     return f"{folder}/helm"
 
 
+class _NoKeyTwice(yaml.SafeLoader):
+    """Refuses a map in which a key stands twice: of those, YAML readers take either one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key stands twice: {sorted(keys)}"
+        return super().construct_mapping(node, deep=deep)
+
+
 @cache
-def _rendered(values: str, release: str, tests: bool, notes: bool) -> str:
-    command = [
-        helm(),
-        "install" if notes else "template",
-        release,
-        str(ROOT / "charts/dpe-operator"),
-    ]
-    command += ["--namespace", "dpe-system", "--values", "-"]
-    command += ["--dry-run=client"] if notes else ["--kube-version", "1.34.0"]
-    command += [] if tests or notes else ["--skip-tests"]
+def _rendered(values: str, release: str, namespace: str, chart: Path) -> str:
+    command = [helm(), "template", release, str(chart)]
+    command += ["--namespace", namespace, "--values", "-", "--kube-version", "1.34.0"]
     done = subprocess.run(command, input=values, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ChartRefused(done.stderr)
@@ -56,10 +59,12 @@ def render() -> Render:
         values: dict[str, Any] | None = None,
         *,
         release: str = "dpe-operator",
-        tests: bool = True,
+        namespace: str = "dpe-system",
+        chart: Path = CHART,
     ) -> list[Manifest]:
-        text = _rendered(json.dumps(values or {}), release, tests, False)
-        return [document for document in yaml.safe_load_all(text) if document]
+        text = _rendered(json.dumps(values or {}), release, namespace, chart)
+        found = yaml.load_all(text, _NoKeyTwice)
+        return [document for document in found if document]
 
     return rendered
 
