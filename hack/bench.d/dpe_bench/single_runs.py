@@ -37,51 +37,77 @@ _GONE = "No such file or directory"
 
 @dataclass(frozen=True)
 class Hit:
-    """What a fault works with; `repair` gets its repairs before anything is broken."""
+    """What a fault works with; its repairs are given away before anything is broken.
+
+    `repair`: as soon as the clients have ended. `later`: once the evidence is read, for what would
+    take away who acts by then.
+    """
 
     subject: Singleton
     pod: Object
     repair: ExitStack
+    later: ExitStack
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a fault: when it struck, who began then, what the one that was hit wrote
+    until `until`, and when it gave the Lease back, if that is what counts."""
+
+    struck: float
+    begun: Start | None
+    lines: list[str]
+    until: float
+    released: float | None
 
 
 def take(subject: Singleton, item: Item, seed: int) -> dict[str, Any]:
     """Take one run; return what the raw file keeps of it."""
     scenario = item.scenario.name
     acting = subject.acting(scenario)
-    pod = subject.kube.get("pod", acting.pod)
-    began_at, seconds = time.time(), item.load_seconds
-    with ExitStack() as repair:
+    component, began_at = subject.component(scenario), time.time()
+    with ExitStack() as later:
+        hit = Hit(subject, subject.kube.get("pod", acting.pod), ExitStack(), later)
+        seen = _struck(hit, item, acting, seed)
+        # what a healed node still does belongs to the run
+        subject.ledger.wait_quiet(seconds=_SETTLE_SECONDS + 2, within=_BACKLOG_SECONDS)
+        evidence = subject.ledger.evidence(since=began_at, component_lines=seen.lines)
+    _require_known(evidence, acting)
+    origin = seen.struck if seen.released is None else seen.released
+    end = seen.begun.at if seen.begun else seen.until
+    overlap = overlap_figures(
+        evidence.entries, component, begun=seen.begun.at if seen.begun else math.inf,
+        seen_until=seen.until,
+    )  # fmt: skip
+    figures = {
+        "gap_ms": round((end - origin) * 1000, 1),
+        "gap_is_over": seen.begun is not None,
+        "from_fault_ms": round((end - seen.struck) * 1000, 1),
+        "counted_from": "fault" if seen.released is None else "release",
+        "memory": _memory(evidence, seen.begun),
+        **overlap,
+    }
+    return {"figures": figures, **verdict(_judge(evidence, component))}
+
+
+def _struck(hit: Hit, item: Item, acting: Start, seed: int) -> Seen:
+    """Break what the scenario says while the table changes, wait for who begins, and repair it."""
+    subject, scenario, seconds = hit.subject, item.scenario.name, item.load_seconds
+    deleted = scenario == "singleton-delete"
+    with hit.repair as repair:
         repair.enter_context(_changes(subject, scenario, seconds=seconds))
         leases = repair.enter_context(LeaseWatch(subject.kube, subject.component(scenario)))
         # not always at the same point between two renewals of the Lease
         time.sleep(_BEFORE_SECONDS + random.Random(seed).uniform(0, 2))
-        struck = FAULTS[scenario](Hit(subject, pod, repair))
+        struck = FAULTS[scenario](hit)
         begun = _wait_start(subject, scenario, acting, after=struck, seconds=seconds)
         time.sleep(_AFTER_SECONDS)
         if scenario == "singleton-frozen":
-            exact.thaw(pod["spec"]["nodeName"])
+            exact.thaw(hit.pod["spec"]["nodeName"])
             time.sleep(_AFTER_SECONDS)
-        lines, seen_until = _log(pod, removed=scenario == "singleton-delete"), time.time()
-        released = leases.released_after(struck) if scenario == "singleton-delete" else None
-    # what a healed node still does belongs to the run
-    subject.ledger.wait_quiet(seconds=_SETTLE_SECONDS + 2, within=_BACKLOG_SECONDS)
-    evidence = subject.ledger.evidence(since=began_at, component_lines=lines)
-    _require_known(evidence, acting)
-    component = subject.component(scenario)
-    origin = struck if released is None else released
-    end = begun.at if begun else seen_until
-    overlap = overlap_figures(
-        evidence.entries, component, begun=begun.at if begun else math.inf, seen_until=seen_until
-    )
-    figures = {
-        "gap_ms": round((end - origin) * 1000, 1),
-        "gap_is_over": begun is not None,
-        "from_fault_ms": round((end - struck) * 1000, 1),
-        "counted_from": "fault" if released is None else "release",
-        "memory": _memory(evidence, begun),
-        **overlap,
-    }
-    return {"figures": figures, **verdict(_judge(evidence, component))}
+        lines, until = _log(hit.pod, removed=deleted), time.time()
+        released = leases.released_after(struck) if deleted else None
+    return Seen(struck, begun, lines, until, released)
 
 
 def _judge(evidence: Evidence, component: str) -> list[checker.Finding]:
@@ -158,7 +184,9 @@ def _require_known(evidence: Evidence, old: Start) -> None:
 
 
 def crash(hit: Hit) -> float:
-    hit.repair.callback(hit.subject.replace, hit.pod)
+    # Not before: its container is started again, and may be the one that acts by then. Without a
+    # release nobody would act for a Lease more, and what changes meanwhile would count as lost.
+    hit.later.callback(hit.subject.replace, hit.pod)
     found = exact.command_processes(hit.pod, "dpe-simulator")
     if not found:
         raise RuntimeError(f"no command found in {hit.pod['metadata']['name']}")

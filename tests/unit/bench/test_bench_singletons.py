@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -382,3 +384,19 @@ def test_a_loss_that_was_found_is_published_also_where_another_run_is_incomplete
 def test_an_unknown_count_is_told_as_such() -> None:
     one = run("singleton-crash", "deployment") | {"lost": None, "doubled": None}
     assert "lost -, doubled -" in part("single_page").line(one)
+
+
+def test_a_pod_whose_command_was_killed_is_replaced_after_the_evidence_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its container is started again, and may be the one that acts by then."""
+    runs, replaced = part("single_runs"), []
+    monkeypatch.setattr(runs.exact, "command_processes", lambda *_: [1])
+    monkeypatch.setattr(runs.exact, "kill", lambda _: 7.0)
+    subject = SimpleNamespace(replace=replaced.append)
+    hit = runs.Hit(subject, {"metadata": {"name": "w"}}, ExitStack(), ExitStack())
+    assert runs.crash(hit) == 7.0
+    hit.repair.close()
+    assert replaced == []
+    hit.later.close()
+    assert replaced == [hit.pod]
