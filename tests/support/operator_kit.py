@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -190,10 +190,20 @@ def limited_account(
 ) -> Path:
     """Make an account with the operator's rights and nothing else; return its kubeconfig."""
     token = server.service_account_token(namespace, "operator")
+    grant(server, namespace, namespace, everywhere=everywhere)
+    config: dict[str, Any] = json.loads(server.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token}
+    path = folder / f"operator-{namespace}.json"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def grant(server: ApiServer, home: str, namespace: str, *, everywhere: bool = False) -> None:
+    """Give the account of namespace `home` the operator's rights in `namespace`, as the chart does."""
     kind = "ClusterRole" if everywhere else "Role"
     scope = "" if everywhere else f"/namespaces/{namespace}"
-    name = f"operator-{namespace}"
-    subject = {"kind": "ServiceAccount", "name": "operator", "namespace": namespace}
+    name = f"operator-{home}"
+    subject = {"kind": "ServiceAccount", "name": "operator", "namespace": home}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}
     made: list[tuple[str, dict[str, Any]]] = [
         (f"{kind.lower()}s", {"rules": OPERATOR_RULES}),
@@ -204,11 +214,6 @@ def limited_account(
             "POST", f"{_RBAC}{scope}/{plural}", {"metadata": {"name": name}, **body}
         )
         assert status == 201, answer
-    config: dict[str, Any] = json.loads(server.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token}
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(config))
-    return path
 
 
 class OperatorProcess:
@@ -260,9 +265,13 @@ def operator(
     *,
     namespaces: str = "",
     kubeconfig: Path | None = None,
+    main: Sequence[str] = ("-m", "dpe_operator.cli.main", "run"),
     **settings: str,
 ) -> Iterator[OperatorProcess]:
-    """Run the operator; `settings` are upper-case names without the prefix DPE_OPERATOR_."""
+    """Run the operator; `settings` are upper-case names without the prefix DPE_OPERATOR_.
+
+    `main`: what Python is told to run, for a test that runs it in another way.
+    """
     port = free_port()
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("DPE_")},
@@ -279,7 +288,7 @@ def operator(
     log = folder / f"operator-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dpe_operator.cli.main", "run"],
+            [sys.executable, *main],
             env=environment,
             stdout=output,
             stderr=output,

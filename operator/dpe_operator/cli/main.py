@@ -3,6 +3,7 @@
 
 import argparse
 import asyncio
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +76,7 @@ def _run(_: argparse.Namespace) -> int:
     # imported here: the other commands should answer at once
     from pydantic import ValidationError  # noqa: PLC0415
 
+    from dpe_operator.runtime.health import Unwell  # noqa: PLC0415
     from dpe_operator.runtime.logs import configure  # noqa: PLC0415
     from dpe_operator.runtime.operator import StartupError, run_operator  # noqa: PLC0415
     from dpe_operator.runtime.settings import Settings  # noqa: PLC0415
@@ -91,6 +93,9 @@ def _run(_: argparse.Namespace) -> int:
         asyncio.run(run_operator(settings))
     except StartupError as error:
         print(f"dpe-operator: {error}", file=sys.stderr)
+        return 1
+    except Unwell as error:
+        logging.getLogger(__name__).critical("the operator ends, to be started anew: %s", error)
         return 1
     return 0
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP side: /livez, /readyz and /metrics.
+"""Whether the operator is well, and the HTTP side: /livez, /readyz and /metrics.
 
-/livez fails only for what a restart cures: a blind informer, or a worker that hangs. An API server
-that is away is no reason: a restarted operator would not find it either.
+Only what a restart cures is a problem: a blind informer, or a worker that hangs. An API server that
+is away is none: a restarted operator would not find it either. No probe of kubelet asks for /livez,
+since a pod that stands by does not listen there; `watchdog` acts on the problems.
 """
 
 import asyncio
@@ -20,9 +21,13 @@ from dpe_operator.runtime.metrics import Metrics
 STUCK_SECONDS: Final = 600.0
 
 
+class Unwell(Exception):
+    """The process must end and be started anew; the message says why."""
+
+
 @dataclass(slots=True)
 class Health:
-    """What the probes look at."""
+    """What the watchdog and the probes look at."""
 
     canary: Canary
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -36,6 +41,11 @@ class Health:
     def end(self, worker: int) -> None:
         """It has ended it."""
         self.working_since.pop(worker, None)
+
+    def start_again(self) -> None:
+        """Count all time limits from now on: until now nothing could go on."""
+        self.canary.start_again()
+        self.working_since = dict.fromkeys(self.working_since, self.clock())
 
     def problems(self) -> list[str]:
         """Return why the process should be restarted; empty: it is well."""

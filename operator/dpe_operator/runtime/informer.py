@@ -123,6 +123,13 @@ class Informer:
         if changed or event_type is None:
             self._wake_owner(full)
 
+    def leave(self, namespace: str) -> None:
+        """Nothing is watched there any more: await and wake nothing that was there."""
+        self._canary.leave(namespace)
+        for known in (self._passed_on, self._works_for):
+            for ref in [ref for ref in known if ref.namespace == namespace]:
+                del known[ref]
+
     def _changed(self, kind: str, obj: Obj, *, deleted: bool) -> bool:
         matters = _MATTERS.get(kind)
         if matters is None:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +20,23 @@ import kopf
 from dpe_operator.api import constants
 from dpe_operator.kube.kinds import KINDS
 from dpe_operator.planning.objects import Obj
-from dpe_operator.runtime.informer import CHILD_KINDS, OUR_KINDS, Informer
+from dpe_operator.runtime.health import Unwell
+from dpe_operator.runtime.informer import CHILD_KINDS, OUR_KINDS
 
 _TOKEN: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _END_SECONDS: Final = 2.0
+# What has not ended by then is cancelled so often, with such pauses, in seconds.
+_CANCELS: Final = 10
+_CANCEL_SECONDS: Final = 0.2
+_FORBIDDEN: Final = 403
 
 Receive = Callable[[str | None, str, Obj], None]
 """Takes an event: its type (None for the first listing), the kind, the object."""
+
+
+class Refused(Unwell):
+    """The operator's rights do not reach where it should watch."""
+
 
 _LABELLED: Final = f"{constants.LABEL_MANAGED_BY}={constants.MANAGED_BY}"
 # Slices that others put beside a fail-over Service have no label of ours. Those that Kubernetes
@@ -92,11 +102,7 @@ def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 
 async def run_informer(
-    informer: Informer,
-    *,
-    namespaces: Sequence[str],
-    ready: asyncio.Event,
-    stop: asyncio.Event,
+    receive: Receive, *, namespace: str, started: Callable[[], None], stop: asyncio.Event
 ) -> None:
     """Watch until `stop` is set.
 
@@ -104,62 +110,94 @@ async def run_informer(
     own, and cancels (and waits for) all of them at its end, ours too.
 
     Args:
-        informer: receives the events, in the caller's loop.
-        namespaces: where to watch; empty: everywhere.
-        ready: set when watching has begun.
+        receive: takes the events, in the caller's loop.
+        namespace: where to watch; empty: everywhere.
+        started: called when watching has begun, in the caller's loop.
         stop: ends it.
 
     Raises:
-        Exception: watching cannot go on; let the process end, Kubernetes starts it anew.
+        Refused: the API server does not let us watch there, and kopf has tried for a minute.
+        Unwell: watching cannot go on; let the process end and be started anew.
     """
     loop = asyncio.get_running_loop()
     stop_flag = threading.Event()
 
-    def receive(event_type: str | None, kind: str, obj: Obj) -> None:
-        _call(loop, informer.receive, event_type, kind, obj)
+    def handle(event_type: str | None, kind: str, obj: Obj) -> None:
+        _call(loop, receive, event_type, kind, obj)
 
-    def started() -> None:
-        _call(loop, ready.set)
-
-    ended = _in_thread(lambda: _operator(receive, namespaces, stop_flag, started))
+    registry = build_registry(handle, lambda: _call(loop, started))
+    ended = _in_thread(lambda: _operator(registry, namespace, stop_flag))
     stopping = asyncio.create_task(stop.wait(), name="stop of the informer")
     try:
         either: list[asyncio.Future[Any]] = [ended, stopping]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         stop_flag.set()
-        await asyncio.wait_for(ended, _END_SECONDS)
+        if not stop.is_set():
+            raise _failure(ended.result(), namespace)
+        await asyncio.wait([ended], timeout=_END_SECONDS)  # else it ends with the process
     finally:
         stop_flag.set()
         stopping.cancel()
 
 
-def _in_thread(main: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Future[None]:
-    """Run a coroutine in a thread with a loop of its own; the future tells how it ended."""
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
+def _failure(error: BaseException | None, namespace: str) -> Unwell:
+    """Say why kopf has ended by itself; `status` is that of its errors about HTTP answers."""
+    where = f"in namespace {namespace}" if namespace else "in all namespaces"
+    why = getattr(error, "message", None) or (repr(error) if error else "no error was told")
+    kind = Refused if getattr(error, "status", 0) == _FORBIDDEN else Unwell
+    failure = kind(f"watching {where} has ended: {why}")
+    failure.__cause__ = error
+    return failure
 
-    def run() -> None:
+
+def _in_thread(
+    main: Callable[[], Coroutine[Any, Any, None]],
+) -> asyncio.Future[BaseException | None]:
+    """Run a coroutine in a thread with a loop of its own; the future's result is its error."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[BaseException | None] = loop.create_future()
+
+    async def run() -> None:
         error: BaseException | None = None
         try:
-            asyncio.run(main())
-        except Exception as caught:
+            await main()
+        except BaseException as caught:  # whatever it is, the end must be told
             error = caught
-        _call(loop, _settle, ended, error)
+        _call(loop, _settle, ended, error)  # now: how long the loop itself takes to end is open
 
-    threading.Thread(target=run, name="kopf", daemon=True).start()
+    threading.Thread(target=lambda: asyncio.run(run()), name="kopf", daemon=True).start()
     return ended
 
 
-async def _operator(
-    receive: Receive, namespaces: Sequence[str], stop: threading.Event, started: Callable[[], None]
-) -> None:
-    await kopf.operator(
-        registry=build_registry(receive, started),
+async def _operator(registry: kopf.OperatorRegistry, namespace: str, stop: threading.Event) -> None:
+    """Run kopf until `stop` is set or a part of it fails, and put it away in limited time.
+
+    `kopf.operator` does the same without a limit: when one watch fails it forgets to end the others
+    first, and one that is just trying again then swallows its cancellation and waits for ever.
+    """
+    tasks = await kopf.spawn_tasks(
+        registry=registry,
         settings=kopf_settings(),
-        clusterwide=not namespaces,
-        namespaces=tuple(namespaces),
+        clusterwide=not namespace,
+        namespaces=(namespace,) if namespace else (),
         stop_flag=stop,
     )
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    # kopf waits for it in a thread of this loop, and a loop ends only when its threads have
+    stop.set()
+    ours = [task for task in (asyncio.current_task(),) if task]
+    # gathered, as its error is that of the part that has failed, which is raised below
+    ending = asyncio.gather(kopf.run_tasks(tasks, ignored=ours), return_exceptions=True)
+    await asyncio.wait([ending], timeout=_END_SECONDS)
+    for _ in range(_CANCELS):
+        left = asyncio.all_tasks().difference(ours)
+        if not left:
+            break
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+    for task in done:
+        task.result()
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
@@ -168,10 +206,6 @@ def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *argum
         loop.call_soon_threadsafe(function, *arguments)
 
 
-def _settle(ended: asyncio.Future[None], error: BaseException | None) -> None:
-    if ended.done():
-        return
-    if error is None:
-        ended.set_result(None)
-    else:
-        ended.set_exception(error)
+def _settle(ended: asyncio.Future[BaseException | None], error: BaseException | None) -> None:
+    if not ended.done():
+        ended.set_result(error)

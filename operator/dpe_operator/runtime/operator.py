@@ -4,13 +4,16 @@
 Order of the start: API server, CRDs (a clear message if they are missing), health server, workers,
 informer. The informer's first listing puts every resource on the queue, which is the resync of the
 start. Order of the end (SIGTERM): informer, workers (each has a moment to finish its reconcile; one
-that is cut off is simply repeated by whoever comes next), connections.
+that is cut off is simply repeated by whoever comes next), connections. When a part fails all end in
+the same way and the process is started anew, by the elector or its partner: half an operator that
+holds the Lease would be worse than none.
 """
 
 import asyncio
-import contextlib
 import logging
+import os
 import signal
+import threading
 from typing import Final
 
 from dpe_operator.api import constants
@@ -19,13 +22,14 @@ from dpe_operator.kube.errors import KubeError, NotFound
 from dpe_operator.kube.events import EventRecorder
 from dpe_operator.kube.rest import NotConfigured, RestClient, load_configuration
 from dpe_operator.runtime.canary import Canary
-from dpe_operator.runtime.health import Health, HealthServer
+from dpe_operator.runtime.health import Health, HealthServer, Unwell
 from dpe_operator.runtime.informer import OUR_KINDS, Informer
-from dpe_operator.runtime.kopf_adapter import run_informer
 from dpe_operator.runtime.metrics import Metrics
+from dpe_operator.runtime.namespaces import Namespaces
 from dpe_operator.runtime.queue import WorkQueue
 from dpe_operator.runtime.reconciler import Reconciler
 from dpe_operator.runtime.settings import Settings
+from dpe_operator.runtime.watchdog import watch_over
 from dpe_operator.runtime.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -34,6 +38,10 @@ CRDS_CURE: Final = (
     "install the CRDs: kubectl apply --server-side --force-conflicts"
     f" --field-manager={CRDS_MANAGER} -f crds/ (the Helm chart does it too)"
 )
+# After a part has failed all others may take so long to end, in seconds: more than they need when
+# nothing hangs.
+_HARD_END_SECONDS: Final = 10.0
+_WATCHING_END_SECONDS: Final = 3.0
 
 
 class StartupError(Exception):
@@ -66,7 +74,7 @@ async def run_operator(settings: Settings) -> None:
 
     Raises:
         StartupError: it cannot run here.
-        Exception: a part of it failed; the process should end and be started anew.
+        Unwell: a part of it failed; the process must end and be started anew.
     """
     metrics = Metrics()
     try:
@@ -78,6 +86,10 @@ async def run_operator(settings: Settings) -> None:
         canary = Canary()
         queue = WorkQueue()
         health = Health(canary)
+        informer = Informer(queue, canary=canary, metrics=metrics)
+        namespaces = Namespaces(
+            settings.watch_namespaces, informer, client, look_seconds=settings.look_seconds
+        )
         reconciler = Reconciler(
             client,
             environment=settings.environment(),
@@ -91,34 +103,65 @@ async def run_operator(settings: Settings) -> None:
             metrics=metrics,
             health=health,
             resync_seconds=settings.resync_seconds,
+            watches=namespaces.watches,
         )
-        informer = Informer(queue, canary=canary, metrics=metrics)
         async with HealthServer(health, metrics, port=settings.metrics_port):
-            await _run_all(workers, informer, settings=settings, ready=health.ready)
+            await _run_all(namespaces, workers, health, client, count=settings.workers)
+    logger.info("ended")
 
 
 async def _run_all(
-    workers: Workers, informer: Informer, *, settings: Settings, ready: asyncio.Event
+    namespaces: Namespaces, workers: Workers, health: Health, client: RestClient, *, count: int
 ) -> None:
-    """Run workers and informer until told to stop, or until one fails: its error is raised."""
+    """Run informer, watchdog and so many workers until told to stop; raises as `run_operator`."""
     stop = asyncio.Event()
+    watching = asyncio.create_task(namespaces.run(ready=health.ready, stop=stop), name="informer")
+    watchdog = asyncio.create_task(watch_over(health, client), name="watchdog")
+    try:
+        await _until_stopped([watching, watchdog, *workers.start(count)], stop)
+    finally:
+        stop.set()
+        watchdog.cancel()
+        await workers.stop()
+        # a thread that does not end ends with the process
+        await asyncio.wait([watching], timeout=_WATCHING_END_SECONDS)
+
+
+async def _until_stopped(tasks: list[asyncio.Task[None]], stop: asyncio.Event) -> None:
+    """Wait for a signal that tells to stop.
+
+    Raises:
+        Unwell: before it came one of the tasks has ended; the message says which, and why.
+    """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    watching = asyncio.create_task(
-        run_informer(informer, namespaces=settings.watch_namespaces, ready=ready, stop=stop),
-        name="informer",
-    )
     stopping = asyncio.create_task(stop.wait(), name="stop")
-    tasks = [*workers.start(settings.workers), watching, stopping]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stop.set()
-        await workers.stop()
-    if stopping not in done:
-        for task in done:
-            task.result()
-    with contextlib.suppress(TimeoutError):  # a thread that does not end ends with the process
-        await watching
-    logger.info("ended")
+    done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if stopping in done:
+        return
+    stopping.cancel()
+    failure = _failure(next(task for task in tasks if task in done))
+    _end_hard_after(_HARD_END_SECONDS, failure)
+    raise failure
+
+
+def _failure(ended: asyncio.Task[None]) -> Unwell:
+    """Return what a task of the operator, none of which ends by itself, has ended with."""
+    error = None if ended.cancelled() else ended.exception()
+    if isinstance(error, Unwell):
+        return error
+    logger.error("%s has failed", ended.get_name(), exc_info=error)
+    return Unwell(f"{ended.get_name()} has ended: {error!r}")
+
+
+def _end_hard_after(seconds: float, failure: Unwell) -> None:
+    """End the process at last, also if something in it does not let itself be ended."""
+
+    def end() -> None:
+        logger.critical("ended hard, as not everything ended by itself: %s", failure)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()

@@ -80,9 +80,10 @@ class Reconciler:
         """
         resource = await get_or_none(self._client, key)
         if resource is None:
-            self._show(key, {})
+            self.forget(key)
             return None
-        self._canary.read(uid_of(resource), str(resource["metadata"].get("resourceVersion", "")))
+        version = str(resource["metadata"].get("resourceVersion", ""))
+        self._canary.read(key, uid_of(resource), version)
         cluster, paused = await read_cluster(self._client, resource)
         if reason := _left_alone(resource, cluster, paused=paused):
             logger.info("left alone: %s", reason)
@@ -174,6 +175,10 @@ class Reconciler:
         await write_status(self._client, situation.resource, status)
         self._show(situation.ref, status)
         await self._recorder.record(situation.resource, notices)
+
+    def forget(self, key: Ref) -> None:
+        """Show no metrics of a resource any more: it is gone, or nobody looks after it."""
+        self._show(key, {})
 
     def _show(self, resource: Ref, status: Obj) -> None:
         """Show the metrics of a resource; of an empty status: none any more."""

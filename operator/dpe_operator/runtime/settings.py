@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """Port of /metrics, /livez and /readyz; 0 takes a free one (tests)."""
     resync_seconds: float = Field(default=600.0, gt=0)
     """Every resource is looked at again after this time, 10 % more or less."""
+    look_seconds: float = Field(default=60.0, gt=0)
+    """How often each of the watched namespaces is looked at, whether it may be read."""
     workers: int = Field(default=4, ge=1, le=64)
     """How many resources are reconciled at the same time."""
     image_pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""

@@ -35,13 +35,16 @@ class Workers:
         metrics: Metrics,
         health: Health,
         resync_seconds: float,
+        watches: Callable[[str], bool],
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        """`watches` tells of a namespace whether it is watched: what is elsewhere is left alone."""
         self._queue = queue
         self._reconciler = reconciler
         self._metrics = metrics
         self._health = health
         self._resync = resync_seconds
+        self._watches = watches
         self._jitter = jitter
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -72,6 +75,10 @@ class Workers:
     async def _work(self, number: int) -> None:
         while not self._stopping:
             key = await self._queue.get()
+            if not self._watches(key.namespace):  # the first listing there brings it back
+                self._reconciler.forget(key)
+                self._queue.done(key, next_in=None)
+                continue
             self._health.begin(number)
             try:
                 await self._reconcile(key)

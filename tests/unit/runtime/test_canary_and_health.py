@@ -8,6 +8,8 @@ from dpe_operator.runtime.canary import Canary
 from dpe_operator.runtime.health import STUCK_SECONDS, Health, build_app
 from dpe_operator.runtime.metrics import Metrics
 
+RADIO = Ref("DpeCluster", "studio", "radio")
+
 
 class Clock:
     now = 1000.0
@@ -20,8 +22,8 @@ def test_a_version_that_comes_by_is_fine() -> None:
     clock = Clock()
     canary = Canary(patience=60, clock=clock)
     canary.streamed("u", "5")
-    canary.read("u", "5")
-    canary.read("u", "6")
+    canary.read(RADIO, "u", "5")
+    canary.read(RADIO, "u", "6")
     clock.now += 59
     assert canary.alive and canary.silent_for() == 59
     canary.streamed("u", "7")
@@ -33,9 +35,9 @@ def test_a_version_that_never_comes_is_a_dead_stream() -> None:
     clock = Clock()
     canary = Canary(patience=60, clock=clock)
     canary.streamed("u", "5")
-    canary.read("u", "9")
+    canary.read(RADIO, "u", "9")
     clock.now += 30
-    canary.read("u", "10")
+    canary.read(RADIO, "u", "10")
     clock.now += 31
     assert not canary.alive
 
@@ -43,15 +45,38 @@ def test_a_version_that_never_comes_is_a_dead_stream() -> None:
 def test_a_deleted_object_is_not_awaited() -> None:
     clock = Clock()
     canary = Canary(patience=60, clock=clock)
-    canary.read("u", "9")
+    canary.read(RADIO, "u", "9")
     canary.forget("u")
     clock.now += 100
     assert canary.alive
 
 
+def test_patience_begins_anew_after_what_let_nothing_come() -> None:
+    clock = Clock()
+    canary = Canary(patience=60, clock=clock)
+    canary.read(RADIO, "u", "9")
+    clock.now += 50
+    canary.start_again()
+    clock.now += 59
+    assert canary.alive
+    clock.now += 1
+    assert not canary.alive
+
+
+def test_nothing_is_awaited_from_a_namespace_that_is_left() -> None:
+    clock = Clock()
+    canary = Canary(patience=60, clock=clock)
+    canary.read(RADIO, "u", "9")
+    clock.now += 10
+    canary.read(Ref("DpeCluster", "news", "radio"), "v", "9")
+    canary.leave("studio")
+    oldest = canary.oldest()
+    assert oldest is not None and oldest.uid == "v" and canary.silent_for() == 0
+
+
 def test_versions_that_are_no_numbers_are_never_awaited() -> None:
     canary = Canary(patience=0)
-    canary.read("u", "abc")
+    canary.read(RADIO, "u", "abc")
     assert canary.silent_for() == 0
 
 
@@ -61,7 +86,7 @@ def test_problems() -> None:
     health = Health(canary, clock=clock)
     health.begin(1)
     assert health.problems() == []
-    canary.read("u", "1")
+    canary.read(RADIO, "u", "1")
     clock.now += STUCK_SECONDS + 1
     silent, stuck = health.problems()
     assert "watch streams are silent" in silent and "a reconcile has been running" in stuck
@@ -82,7 +107,7 @@ async def test_http() -> None:
         assert (await client.get("/readyz")).status == 503
         health.ready.set()
         assert (await client.get("/readyz")).status == 200
-        health.canary.read("u", "5")
+        health.canary.read(RADIO, "u", "5")
         health.canary._patience = -1
         answer = await client.get("/livez")
         assert answer.status == 500 and "silent" in await answer.text()

@@ -12,6 +12,8 @@ import yaml
 from dpe_operator.api.kinds import KINDS
 from dpe_operator.cli.main import main
 from dpe_operator.planning.objects import Ref
+from dpe_operator.runtime import operator
+from dpe_operator.runtime.health import Unwell
 from dpe_operator.runtime.logs import configure, reconcile_context
 from dpe_operator.runtime.settings import Settings
 
@@ -74,6 +76,22 @@ def test_log_lines_name_resource_and_reconcile(capsys: pytest.CaptureFixture[str
     configure(log_format="plain", level="WARNING")
     logging.getLogger("x").warning("plain words")
     assert "WARNING" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_logging")
+def test_an_operator_that_is_not_well_fails_and_says_why_at_last(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DPE_OPERATOR_BALANCER_IMAGE", "x:1")
+    monkeypatch.setenv("DPE_OPERATOR_ELECTOR_IMAGE", "y:1")
+
+    async def unwell(_: Settings) -> None:
+        raise Unwell("watch streams are silent")
+
+    monkeypatch.setattr(operator, "run_operator", unwell)
+    assert main(["run"]) == 1
+    last = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert last["message"] == "the operator ends, to be started anew: watch streams are silent"
 
 
 def test_crds_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
