@@ -40,6 +40,9 @@ from dpe_operator.api.pods import (
     int_or_text,
 )
 
+MAX_OUTDATED: Final = 64
+# The longest host name, a colon, five digits.
+_MAX_ADDRESS: Final = 253 + 1 + 5
 _STATUS_PATTERN: Final = r"^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$"
 HttpStatus = Annotated[
     str,
@@ -264,7 +267,7 @@ class MemberStatus(ApiModel):
     """Name of the member."""
     state: Literal["Up", "Down", "Unknown"] = "Unknown"
     """What the balancer's health check says. Unknown: nobody has told yet."""
-    address: ShortText | None = None
+    address: Annotated[str, StringConstraints(max_length=_MAX_ADDRESS)] | None = None
     """Host name or address and port the balancer uses for it."""
 
 
@@ -321,10 +324,11 @@ class PairStatus(ApiModel):
     routed_balancer: ShortText | None = None
     """The balancer pod that clients are sent to."""
     outdated: list[ShortText] = Field(
-        default=[], max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"}
+        default=[], max_length=MAX_OUTDATED, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
     """Workloads that would be restarted to catch up with this operator's version. They wait for
-    another reason or for the annotation `dpe.dev/approve-upgrade: "true"`."""
+    another reason or for the annotation `dpe.dev/approve-upgrade: "true"`. Where there are more
+    than 64 the last entry says how many more."""
 
 
 class DpeServerStatus(PairStatus):

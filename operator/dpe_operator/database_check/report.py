@@ -8,7 +8,7 @@ so not even a manipulated check can carry a Secret's content, or a text of its o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -96,12 +96,14 @@ def _entry(item: object) -> Seen | None:
     if not isinstance(item, list) or len(item) != 3:
         return None
     found, missing, code = item
-    if found not in (0, 1) or not isinstance(missing, list) or not _numbers(missing):
+    if found not in (0, 1) or not isinstance(missing, list) or not _positions(missing):
         return None
     if not isinstance(code, str) or code not in GOOD | FINDINGS | UNKNOWN:
         return None
     return Seen(bool(found), tuple(missing), code)
 
 
-def _numbers(items: Iterable[object]) -> bool:
-    return all(type(item) is int and item >= 0 for item in items)
+def _positions(items: Sequence[object]) -> bool:
+    """Whether these are as many positions as are ever named, none of them twice."""
+    few = len(set(map(str, items))) == len(items) <= MAX_MISSING
+    return few and all(type(item) is int and item >= 0 for item in items)

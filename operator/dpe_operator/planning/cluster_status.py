@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dpe_operator.api import constants
+from dpe_operator.api.server import MAX_OUTDATED
 from dpe_operator.planning.cluster_workflow import LiveComponent
 from dpe_operator.planning.objects import Obj, annotations, condition, dig
+from dpe_operator.planning.status_limits import some_names
 from dpe_operator.planning.summary import Part
 
 SERVER_READY: Final = "ServerReady"
@@ -85,7 +87,7 @@ def cluster_fields(site: LiveSite, root: str) -> Obj:
         "serviceRoot": root,
         "farms": [_farm(kind, farm) for kind, farm in site.farms.items()],
         "workflow": [component.summary() for component in site.components],
-        "outdated": sorted(outdated),
+        "outdated": some_names(sorted(outdated), MAX_OUTDATED),
     }
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from dpe_operator.planning.objects import Obj
+from dpe_operator.planning.status_limits import short
 
 Truth = Literal["True", "False", "Unknown"]
 MAX_MESSAGE: Final = 1024
@@ -42,7 +43,7 @@ class Conditions:
             "status": status,
             "observedGeneration": self._generation,
             "lastTransitionTime": before["lastTransitionTime"] if same else self._now,
-            "reason": reason,
+            "reason": short(reason),
             "message": shortened(message),
         }
 

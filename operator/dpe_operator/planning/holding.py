@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from dpe_operator.api import constants
 from dpe_operator.planning.objects import Obj, annotations, dig, moment, object_from_json, uid_of
+from dpe_operator.planning.status_limits import short
 
 # A holder renews every second or two. Much longer than any Lease lasts, because the clocks of nodes
 # differ, and a wrong "nobody acts" would be worse than a late one.
@@ -90,7 +91,7 @@ def _pod(identity: str, record: Mapping[str, Any], pods: Iterable[Obj]) -> str:
         if uid_of(pod) and identity.startswith(uid_of(pod)):
             return str(pod["metadata"]["name"])
     written_by = record.get("identity") == identity
-    return str(record["pod"]) if written_by and record.get("pod") else identity
+    return short(record["pod"] if written_by and record.get("pod") else identity)
 
 
 def _ends(found: object) -> Iterator[tuple[str, int]]:

@@ -36,11 +36,12 @@ def ref_of(obj: Mapping[str, Any]) -> Ref:
 
 
 def moment(text: object) -> datetime | None:
-    """Read a time as Kubernetes writes it; None where there is none."""
+    """Read a time as Kubernetes writes it; None where there is none, or none with a zone."""
     try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
+        found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
     except ValueError:
         return None
+    return found if found.tzinfo is not None else None
 
 
 def from_json(text: str | None) -> Any:

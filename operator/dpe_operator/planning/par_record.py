@@ -16,6 +16,7 @@ from dpe_operator.planning.conditions import shortened
 from dpe_operator.planning.objects import Obj, annotations, condition, dig, from_json
 from dpe_operator.planning.par_times import moment_of
 from dpe_operator.planning.plan import Situation
+from dpe_operator.planning.status_limits import is_count, short
 from dpe_operator.planning.workloads import Trouble, pod_trouble
 
 # A pod that has not begun after this time is told about; most volumes are mounted by then.
@@ -23,7 +24,6 @@ SLOW_START: Final = timedelta(minutes=5)
 _TEXTS: Final = ("startedAt", "finishedAt", "result", "reason", "message", "job")
 _NUMBERS: Final = ("files", "bytes", "copied", "deleted", "deferred")
 _NAMES: Final = ("divergent", "overwritten", "skipped")
-_SHORT: Final = 256
 _JOB_LABEL: Final = "batch.kubernetes.io/job-name"
 
 
@@ -93,27 +93,23 @@ def _result(text: str | None) -> Obj | None:
     found = from_json(text)
     if not isinstance(found, dict) or moment_of(found.get("finishedAt")) is None:
         return None
-    run: Obj = {key: str(found[key])[:_SHORT] for key in _TEXTS if found.get(key)}
+    run: Obj = {key: short(found[key]) for key in _TEXTS if found.get(key)}
     if found.get("message"):
         run["message"] = shortened(str(found["message"]))
-    run |= {key: found[key] for key in _NUMBERS if _is_count(found.get(key))}
-    run |= {key: _names(found[key]) for key in _NAMES if _is_count(dig(found, key, "count"))}
+    run |= {key: found[key] for key in _NUMBERS if is_count(found.get(key))}
+    run |= {key: _names(found[key]) for key in _NAMES if is_count(dig(found, key, "count"))}
     if isinstance(found.get("verified"), bool):
         run["verified"] = found["verified"]
     warnings = found.get("warnings")
     if isinstance(warnings, list) and warnings:
-        run["warnings"] = [str(text)[:_SHORT] for text in warnings[:5]]
+        run["warnings"] = [short(text) for text in warnings[:5]]
     run.setdefault("result", "Failed")
     return run
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
 def _names(found: Mapping[str, Any]) -> Obj:
     names = found.get("names")
-    listed = [str(name)[:_SHORT] for name in names[:20]] if isinstance(names, list) else []
+    listed = [short(name) for name in names[:20]] if isinstance(names, list) else []
     return {"count": found["count"], **({"names": listed} if listed else {})}
 
 
@@ -165,12 +161,10 @@ def _lost(jobs: Iterable[Obj], pods: Iterable[Obj], last: Obj | None) -> Obj | N
                 "job": name,
                 "finishedAt": ended["lastTransitionTime"],
                 "result": "Failed",
-                "reason": "Locked"
-                if name in locked
-                else str(ended.get("reason", "JobFailed"))[:_SHORT],
+                "reason": "Locked" if name in locked else short(ended.get("reason", "JobFailed")),
                 "message": "it gave up waiting for another run, which held the lock"
                 if name in locked
-                else str(ended.get("message", ""))[:_SHORT],
+                else short(ended.get("message", "")),
             }
     return found
 

@@ -31,6 +31,7 @@ from dpe_operator.planning.par_given_up import GivenUp, given_up
 from dpe_operator.planning.par_record import Runs, is_unfinished, read_runs
 from dpe_operator.planning.plan import Child, Deletion, Done, Notice, Plan, Situation
 from dpe_operator.planning.shared import par_store_context
+from dpe_operator.planning.status_limits import short
 
 _RIGHTS: Final = ("Role", "RoleBinding", "ServiceAccount")
 PRUNED_KINDS: Final = ("ConfigMap", "CronJob", "Job", *_RIGHTS)
@@ -50,7 +51,7 @@ class _OnDemand:
     @property
     def status(self) -> Obj:
         """What the status keeps of it once its Job was made."""
-        return {"text": self.text[:256], "job": self.job.name}
+        return {"text": short(self.text), "job": self.job.name}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from dpe_operator.api import constants
 from dpe_operator.planning.objects import Obj, annotations, dig, from_json, object_from_json
 from dpe_operator.planning.rollout import State
+from dpe_operator.planning.status_limits import is_count, rfc3339, short
 
 # The holder renews twice a second. Much longer than the Lease lasts, because the clocks of nodes
 # differ, and a wrong "nobody holds it" would be worse than a late one.
@@ -71,11 +72,11 @@ def read_record(
     return Record(
         exists=True,
         fresh=silent_in is not None,
-        active=notes.get(constants.ANNOTATION_ACTIVE_MEMBER) or None,
-        since=since if _time(since) else None,
+        active=short(notes.get(constants.ANNOTATION_ACTIVE_MEMBER, "")) or None,
+        since=since if rfc3339(since) else None,
         count=_number(notes.get(constants.ANNOTATION_SWITCH_COUNT, "0")) or 0,
         states={name: _STATES.get(str(value), "Unknown") for name, value in states.items()},
-        routed=routed,
+        routed=None if routed is None else short(routed),
         last_switch=_last_switch(last),
         gap_ms=_gap_ms(last),
         unplanned=_times(notes.get(constants.ANNOTATION_UNPLANNED_SWITCHES)),
@@ -99,10 +100,12 @@ def _number(text: str) -> int | None:
 
 
 def _last_switch(entry: Mapping[str, Any]) -> Obj | None:
-    """Keep what the status knows, and only in the types that its schema takes."""
+    """Keep what the status knows, and only in the forms that its schema takes."""
     kept: Obj = {
-        key: str(entry[key]) for key in ("from", "to", "cause", "at") if entry.get(key) is not None
+        key: short(entry[key]) for key in ("from", "to", "cause") if entry.get(key) is not None
     }
+    if rfc3339(entry.get("at")) is not None:
+        kept["at"] = entry["at"]
     gap = _gap_ms(entry)
     if kept and gap is not None:
         kept["gap"] = f"{gap}ms"
@@ -111,20 +114,11 @@ def _last_switch(entry: Mapping[str, Any]) -> Obj | None:
 
 def _gap_ms(entry: Mapping[str, Any]) -> int | None:
     gap = entry.get("gapMs")
-    return gap if type(gap) is int and gap >= 0 else None
+    return gap if is_count(gap) else None
 
 
 def _times(text: str | None) -> tuple[datetime, ...]:
     found = from_json(text)
     if not isinstance(found, list):
         return ()
-    return tuple(at for at in map(_time, found) if at is not None)
-
-
-def _time(text: object) -> datetime | None:
-    """Return an RFC 3339 time; None for anything else."""
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None
+    return tuple(at for at in map(rfc3339, found) if at is not None)

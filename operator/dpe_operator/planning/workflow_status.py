@@ -18,6 +18,7 @@ from dpe_operator.planning.objects import Obj, Ref, dig
 from dpe_operator.planning.ownership import own_object
 from dpe_operator.planning.plan import Notice, Situation
 from dpe_operator.planning.record import LISTEN_SECONDS
+from dpe_operator.planning.status_limits import is_count, short
 from dpe_operator.planning.summary import Part
 from dpe_operator.planning.workflow_draft import WorkflowDraft
 from dpe_operator.planning.workflow_problems import deployment_names
@@ -264,15 +265,13 @@ def _members(seen: Look) -> list[Obj]:
 
 
 def _memory(seen: Look) -> Obj | None:
-    """Keep what the status knows, and only in the types that its schema takes."""
+    """Keep what the status knows, and only in the forms that its schema takes."""
     said = seen.holding.memory
     found: Obj = {
-        key: said[key]
-        for key in ("epoch", "from", "files", "bytes")
-        if isinstance(said.get(key), int) and not isinstance(said[key], bool) and said[key] >= 0
+        key: said[key] for key in ("epoch", "from", "files", "bytes") if is_count(said.get(key))
     }
     if found and said.get("at"):
-        found["at"] = str(said["at"])
+        found["at"] = short(said["at"])
     return found or None
 
 

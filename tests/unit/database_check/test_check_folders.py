@@ -128,7 +128,7 @@ CODES = sorted(report.GOOD | report.FINDINGS | report.UNKNOWN)
 SEEN = st.builds(
     Seen,
     st.booleans(),
-    st.lists(st.integers(0, 999), max_size=8).map(tuple),
+    st.lists(st.integers(0, 999), max_size=8, unique=True).map(tuple),
     st.sampled_from(CODES),
 )
 REPORTS = st.builds(
@@ -159,6 +159,7 @@ def test_what_is_no_report_is_none(text: str) -> None:
         {"v": 2}, {"seen": None}, {"seen": [[1, [], "Server=db;Password=x"]]}, {"seen": [[2, [], "OneHost"]]},
         {"seen": [[1, ["uri"], "OneHost"]]}, {"seen": [[1, [-1], "OneHost"]]}, {"seen": [[1, [True], "OneHost"]]},
         {"seen": [[1, []]]}, {"likeness": "Password=x"}, {"likeness": []},
+        {"seen": [[1, [0, 0], "OneHost"]]}, {"seen": [[1, list(range(9)), "OneHost"]]},
     ],
 )  # fmt: skip
 def test_a_text_of_its_own_does_not_pass(change: dict[str, object]) -> None:

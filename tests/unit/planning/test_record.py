@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fail-over record as the balancers write it."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
+
+import pytest
 
 from dpe_operator.planning.record import Record, read_record
 
@@ -30,7 +33,7 @@ def test_everything_written() -> None:
             switch_count="3",
             member_states='{"a": "DOWN", "b": "UP", "c": "MAINT"}',
             active_since="2026-11-22T11:00:00.5Z",
-            last_switch='{"from":"a","to":"b","cause":"MemberDown","at":"t","gapMs":310,"x":1.6}',
+            last_switch='{"from":"a","to":"b","cause":"MemberDown","at":"2026-11-22T11:00:00.5Z","gapMs":310,"x":1.6}',
             unplanned_switches='["2026-11-22T11:00:00.5Z", "yesterday", 7]',
             switch_request="a@2",
         ),
@@ -40,7 +43,8 @@ def test_everything_written() -> None:
     assert (record.active, record.count, record.routed) == ("b", 3, "radio-balancer-1")
     assert [record.state(name) for name in "abcd"] == ["Down", "Up", "Unknown", "Unknown"]
     assert record.last_switch == {
-        "from": "a", "to": "b", "cause": "MemberDown", "at": "t", "gap": "310ms",
+        "from": "a", "to": "b", "cause": "MemberDown",
+        "at": "2026-11-22T11:00:00.5Z", "gap": "310ms",
     }  # fmt: skip
     assert record.since == "2026-11-22T11:00:00.5Z" and record.gap_ms == 310
     assert record.unplanned == (datetime(2026, 11, 22, 11, 0, 0, 500_000, UTC),)
@@ -90,3 +94,35 @@ def test_what_cannot_be_read_counts_as_not_said() -> None:
     for gap in ("-1", "true", "null", '"1s"'):
         found = read_record(slice_(last_switch=f'{{"to": "b", "gapMs": {gap}}}'), LEASE, now=NOW)
         assert (found.gap_ms, found.last_switch) == (None, {"to": "b"})
+    for gap in (10**19, 10**400):
+        found = read_record(slice_(last_switch=f'{{"to": "b", "gapMs": {gap}}}'), LEASE, now=NOW)
+        assert (found.gap_ms, found.last_switch) == (None, {"to": "b"})
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-11-22 11:00:00Z",  # Python reads these too, the API server does not
+        "2026-11-22T11:00Z",
+        "20261122T110000Z",
+        "2026-W47-7T11:00:00Z",
+        "2026-11-22T11:00:00",
+        "2026-11-22T11:00:00,5Z",
+        "2026-02-30T11:00:00Z",
+        f"2026-11-22T11:00:00.{'0' * 40}Z",
+    ],
+)
+def test_a_time_that_no_status_takes_counts_as_not_said(time: str) -> None:
+    last = json.dumps({"to": "b", "at": time})
+    notes = slice_(active_since=time, last_switch=last, unplanned_switches=json.dumps([time]))
+    record = read_record(notes, LEASE, now=NOW)
+    assert (record.since, record.last_switch, record.unplanned) == (None, {"to": "b"}, ())
+
+
+def test_what_is_too_long_for_a_status_is_cut() -> None:
+    last = json.dumps(dict.fromkeys(("from", "to", "cause"), "x" * 300))
+    found = slice_(active_member="x" * 300, last_switch=last)
+    found["endpoints"][0]["targetRef"]["name"] = "x" * 300
+    record = read_record(found, LEASE, now=NOW)
+    assert record.active == record.routed == "x" * 256
+    assert record.last_switch == dict.fromkeys(("from", "to", "cause"), "x" * 256)

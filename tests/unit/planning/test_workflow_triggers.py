@@ -103,6 +103,12 @@ def test_while_nobody_acts_a_trigger_is_missed_at_once(world: WorkflowWorld) -> 
     assert "on, until now" in world.said("TriggerMissed")[2]
 
 
+def test_a_time_without_its_zone_counts_as_not_said(world: WorkflowWorld) -> None:
+    world.hold(world.child("-1"), epoch=2, record={"before": "2026-11-22T11:59:40"})
+    world.carry_out(SCHEDULER, NAME)
+    assert world.said("TriggerMissed")[:2] == ("Unknown", "NotKnown")
+
+
 @pytest.mark.parametrize("resource", [standby(SCHEDULER), standby(WORKER), concurrent(SCHEDULER)])
 def test_where_no_trigger_is_declared_or_more_than_one_fires_nothing_is_said(resource: Any) -> None:
     world = WorkflowWorld(resource)
