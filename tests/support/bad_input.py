@@ -12,6 +12,7 @@ from tests.support.bad_input_balancer import BALANCER_ROWS
 from tests.support.bad_input_databases import DATABASE_ROWS
 from tests.support.bad_input_operator import OPERATOR_ROWS
 from tests.support.bad_input_par import PAR_ROWS
+from tests.support.bad_input_pods import POD_OPERATOR_ROWS, POD_ROWS
 from tests.support.bad_input_row import (
     ABSENT,
     CLUSTER,
@@ -36,6 +37,8 @@ BAD_INPUT: Final = [
     *OPERATOR_ROWS,
     *DATABASE_ROWS,
     *PAR_ROWS,
+    *POD_ROWS,
+    *POD_OPERATOR_ROWS,
 ]
 REFUSED_BY_API_SERVER: Final = [row for row in BAD_INPUT if row.refused_by == "API server"]
 REFUSED_BY_OPERATOR: Final = [row for row in BAD_INPUT if row.refused_by == "operator"]

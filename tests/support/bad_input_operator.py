@@ -92,7 +92,7 @@ _ADDRESSES: Final = [
             "spec.processors.0.env": [{"name": "DPE_SERVICE_ROOT", "value": "x"}],
         },
         "spec.processors[audio].env sets DPE_SERVICE_ROOT, which is reserved for the balancer's "
-        "address in every farm: remove it, or leave clients.serviceRootEnv at its default",
+        "address in every farm: remove it",
         {"spec.processors.0.env": ABSENT},
     ),
     _row(

@@ -38,6 +38,19 @@ def _registry(**value: object) -> Resource:
     return {"keys": [{"path": _KEY, "values": [{"name": "Master", **value}]}]}
 
 
+def _variables(count: int) -> Resource:
+    """A registry that gives so many values as variables, the first as one of the servers' own."""
+    names = ["A0", *(f"PAR_{number}" for number in range(count))][: count + 1]
+    values = [{"name": name, "value": "x", "env": name} for name in names]
+    paths = (_KEY, f"{_KEY}\\More")
+    return {
+        "keys": [
+            {"path": path, "values": part}
+            for path, part in zip(paths, (values[:15], values[15:]), strict=True)
+        ]
+    }
+
+
 def _row(
     name: str,
     changes: dict[str, object],
@@ -108,6 +121,25 @@ _LOCATIONS: Final = [
         "redundant location and master nas:/export/par are the same NFS folder, or one lies in the "
         "other: write a folder of another server, or at least another export",
         {"spec.redundant.0.nfs.server": "nas2"},
+    ),
+    *(
+        _row(
+            f"par-nfs-folder-{name}",
+            {
+                "spec.master": {"nfs": {"server": "nas", "path": master}},
+                "spec.redundant.0": {"name": "n", "nfs": {"server": "nas", "path": redundant}},
+            },
+            "spec.redundant",
+            f"redundant location and master nas:{master} are the same NFS folder, or one lies in "
+            "the other: write a folder of another server, or at least another export",
+            {"spec.master.nfs.path": "/export/par/", "spec.redundant.0.nfs.path": "/export/par2"},
+        )
+        for name, master, redundant in (
+            ("below-the-root", "/", "/export/par"),
+            ("above-the-master", "/export/par", "/"),
+            ("with-a-slash-at-its-end", "/export/par/", "/export/par"),
+            ("below-one-with-a-slash-at-its-end", "/export/", "/export/par/copy"),
+        )
     ),
     _row(
         "par-no-sync",
@@ -262,6 +294,15 @@ _IN_SITE: Final = [
         "spec.parFiles.registry gives a value as DPE_URL, which the operator sets to the balancer's"
         " address: write another env",
         {"spec.parFiles.registry": ABSENT},
+    ),
+    _refused(
+        "par-registry-values-beyond-the-variables-of-a-server",
+        changed(_SITE, {"spec.server.env": [{"name": f"A{n}", "value": "x"} for n in range(81)]}),
+        {"spec.parFiles.registry": _variables(20)},
+        "spec.parFiles.registry gives 20 values to the servers as variables, beside 81 of "
+        "spec.server.env, and a server takes 100: write env for fewer values, or leave Servers out "
+        "of spec.parFiles.deliverTo",
+        {"spec.parFiles.registry": _variables(19)},
     ),
     _refused(
         "par-schedule-with-an-hour-that-is-none",

@@ -24,9 +24,13 @@ _OTHER_ENV: Final = [{"name": "TZ", "value": "Europe/Berlin"}]
 def _reserved(where: str, name: str = "DPE_SERVICE_ROOT") -> str:
     return (
         f"env {where} sets {name}, which the operator sets to the balancer's address so that no "
-        "component talks to a single server: remove it, or write another name in "
-        "clients.serviceRootEnv"
+        "component talks to a single server: remove it"
     )
+
+
+_RESERVED_SERVER: Final = (
+    _reserved("of the servers") + ", or write another name in clients.serviceRootEnv"
+)
 
 
 def _name(name: str, longest: int, why: str) -> str:
@@ -235,7 +239,7 @@ _ENVIRONMENT = [
         CLUSTER,
         {"spec.server.env": _ROOT_ENV},
         "spec",
-        _reserved("of the servers"),
+        _RESERVED_SERVER,
         {"spec.server.env": _OTHER_ENV},
     ),
     BadInput(
@@ -243,7 +247,7 @@ _ENVIRONMENT = [
         CLUSTER,
         {"spec.server.members.0.env": _ROOT_ENV},
         "spec",
-        _reserved("of the servers"),
+        _RESERVED_SERVER,
         {"spec.clients": {"serviceRootEnv": "DPE_BASE_URI"}},
     ),
     BadInput(
@@ -262,7 +266,7 @@ _ENVIRONMENT = [
         SERVER,
         {"spec.env": _ROOT_ENV},
         "spec",
-        _reserved("of the servers"),
+        _RESERVED_SERVER,
         {"spec.env": ABSENT},
     ),
     BadInput(

@@ -60,8 +60,7 @@ _RESERVED: Final = [
         {f"spec.workflow.{field}.0.env": [{"name": "DPE_URL", "value": "x"}]},
         "spec",
         f"env of workflow.{field} news sets DPE_URL, which the operator sets to the balancer's "
-        "address so that no component talks to a single server: remove it, or write another name "
-        "in clients.serviceRootEnv",
+        "address so that no component talks to a single server: remove it",
         {f"spec.workflow.{field}.0.env": ABSENT},
     )
     for field, kind in _LISTS.items()
@@ -330,8 +329,7 @@ _SITE: Final = [
         changed(_site(workers=[_entry(WORKER)]), {"spec.clients.serviceRootEnv": "DPE_URL"}),
         {"spec.workflow.workers.0.env": [{"name": "DPE_SERVICE_ROOT", "value": "x"}]},
         "spec.workflow.workers[news].env sets DPE_SERVICE_ROOT, which is reserved for the "
-        "balancer's address in every component: remove it, or leave clients.serviceRootEnv at its "
-        "default",
+        "balancer's address in every component: remove it",
         {"spec.workflow.workers.0.env": ABSENT},
     ),
     _row(

@@ -204,8 +204,7 @@ _ENVIRONMENT: Final = [
         {"spec.env": [{"name": "DPE_SERVICE_ROOT", "value": "https://dpe1.studio.example"}]},
         "spec",
         "env of the component sets DPE_SERVICE_ROOT, which the operator sets to the balancer's "
-        "address so that no component talks to a single server: remove it, or write another name "
-        "in clients.serviceRootEnv",
+        "address so that no component talks to a single server: remove it",
         {"spec.env": ABSENT},
     ),
     _row(

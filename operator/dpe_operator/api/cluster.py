@@ -36,7 +36,12 @@ _ENV: Final = "self.clients.serviceRootEnv"
 _FARM_SETS_IT: Final = f"has(p.env) && p.env.exists(e, e.name == {_ENV})"
 
 _RULES: Final = (
-    rules.reserved_env(rules.no_env_in_pair("self.server", _ENV), _ENV, where="of the servers"),
+    rules.reserved_env(
+        rules.no_env_in_pair("self.server", _ENV),
+        _ENV,
+        where="of the servers",
+        cure=rules.RENAME,
+    ),
     rules.reserved_env(
         f"!has(self.processors) || !self.processors.exists(p, {_FARM_SETS_IT})",
         _ENV,

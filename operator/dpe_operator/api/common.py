@@ -172,6 +172,14 @@ def cure_marks(cure: str) -> dict[str, JsonValue]:
     return {MARK_CURE: cure}
 
 
+def server_pattern(pattern: str) -> dict[str, JsonValue]:
+    """Mark a text with a pattern that the API server alone checks.
+
+    For a pattern that came later: what an older release let through must still be read.
+    """
+    return {"pattern": pattern}
+
+
 def between(shortest: str, longest: str) -> dict[str, JsonValue]:
     """Mark a Duration field with the range the API server accepts."""
     return {MARK_BOUNDS: [shortest, longest]}
@@ -185,6 +193,9 @@ def list_map(*keys: str) -> dict[str, JsonValue]:
 ATOMIC_LIST: Final[dict[str, JsonValue]] = {"x-kubernetes-list-type": "atomic"}
 SET_LIST: Final[dict[str, JsonValue]] = {"x-kubernetes-list-type": "set"}
 
+# Key of a label, annotation or taint: a name of 63 characters at most, a domain in front or none.
+_DOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+KEY_PATTERN: Final = rf"^({_DOMAIN}/)?[A-Za-z0-9]([-_.A-Za-z0-9]{{0,61}}[A-Za-z0-9])?$"
 LABEL_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DnsLabel = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, min_length=1, max_length=63)]
 ObjectName = Annotated[

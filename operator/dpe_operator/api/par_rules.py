@@ -90,9 +90,17 @@ REGISTRY_VALUE: Final = (
 _HAS_REDUNDANT: Final = "(has(self.redundant) && self.redundant.size() > 0)"
 _SAME_CLAIM: Final = "has(r.claimName) && self.master.claimName == r.claimName"
 _FOLDER: Final = "self.master.nfs.path"
+
+
+def _ended(path: str) -> str:
+    """CEL: the path with one slash at its end, so that only whole names are compared."""
+    return f"({path} + '/').replace('//', '/')"
+
+
 _SAME_NFS: Final = (
-    f"has(r.nfs) && self.master.nfs.server == r.nfs.server && (r.nfs.path == {_FOLDER}"
-    f" || r.nfs.path.startsWith({_FOLDER} + '/') || {_FOLDER}.startsWith(r.nfs.path + '/'))"
+    "has(r.nfs) && self.master.nfs.server == r.nfs.server"
+    f" && ({_ended('r.nfs.path')}.startsWith({_ended(_FOLDER)})"
+    f" || {_ended(_FOLDER)}.startsWith({_ended('r.nfs.path')}))"
 )
 STORE: Final = (
     Rule(

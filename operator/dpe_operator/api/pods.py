@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from dpe_operator.api.common import (
     ATOMIC_LIST,
+    KEY_PATTERN,
     ApiModel,
     DataKey,
     DnsLabel,
@@ -23,6 +24,7 @@ from dpe_operator.api.common import (
     Rule,
     list_map,
     one_at_a_path,
+    server_pattern,
     stored,
 )
 
@@ -45,6 +47,7 @@ def int_or_text(pattern: str, max_length: int, **limits: int) -> dict[str, Any]:
     }
 
 
+MAX_ENV = 100
 QUANTITY_PATTERN = (
     r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[mkMGTPE]|[eE][+-]?[0-9]{1,3})?$"
 )
@@ -54,13 +57,18 @@ Quantity = Annotated[
     StringConstraints(pattern=QUANTITY_PATTERN, max_length=40),
     WithJsonSchema(int_or_text(QUANTITY_PATTERN, 40)),
 ]
-LabelValue = Annotated[
-    str, StringConstraints(pattern=r"^([a-zA-Z0-9]([-._a-zA-Z0-9]*[a-zA-Z0-9])?)?$", max_length=63)
-]
+_LABEL_VALUE = r"^([a-zA-Z0-9]([-._a-zA-Z0-9]*[a-zA-Z0-9])?)?$"
+LabelValue = Annotated[str, StringConstraints(pattern=_LABEL_VALUE, max_length=63)]
 MountPath = Annotated[
     str, StringConstraints(pattern=r"^(/|[A-Za-z]:[\\/])[^\r\n]*$", max_length=512)
 ]
-SubPath = Annotated[str, StringConstraints(pattern=r"^[^/\\]", max_length=512)]
+# Kubernetes refuses a part that is two dots. Patterns know no look-around: this is every other one.
+_PART = r"(\.|\.{0,2}[^./\\][^/\\]*|\.{3}[^/\\]*)"
+SubPath = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^/\\]", max_length=512),
+    Field(json_schema_extra=server_pattern(rf"^{_PART}([/\\]{_PART}?)*$")),
+]
 
 
 class KeyRef(ApiModel):
@@ -129,6 +137,11 @@ class SourceRef(ApiModel):
     """Whether the pod may start without it. Default: false."""
 
 
+# What may stand in a variable's name: printable ASCII but the equals sign. Kubernetes before 1.34
+# takes less, which it says itself.
+_PREFIX_PATTERN = "^[ -<>-~]*$"
+
+
 class EnvFrom(ApiModel):
     """Turns all entries of a Secret or ConfigMap into environment variables."""
 
@@ -139,8 +152,15 @@ class EnvFrom(ApiModel):
         ),
     )
 
-    prefix: Annotated[str, StringConstraints(max_length=128)] | None = None
-    """Put before the name of each entry. Default: nothing."""
+    prefix: (
+        Annotated[
+            str,
+            StringConstraints(max_length=128),
+            Field(json_schema_extra=server_pattern(_PREFIX_PATTERN)),
+        ]
+        | None
+    ) = None
+    """Put before the name of each entry, without an equals sign. Default: nothing."""
     secret_ref: SourceRef | None = None
     """The Secret. Write either this or `configMapRef`."""
     config_map_ref: SourceRef | None = None
@@ -184,7 +204,8 @@ class Volume(ApiModel):
     mount_path: MountPath
     """Folder in the container, such as `/data/temp`, or `C:\\DPE\\Temp` on Windows nodes."""
     sub_path: SubPath | None = None
-    """Folder inside the volume to mount instead of its root. Default: the root."""
+    """Folder inside the volume to mount instead of its root, no part of it `..`. Default: the
+    root."""
     read_only: bool | None = None
     """Whether the container may only read. Default: false. Secrets and ConfigMaps are always
     read-only."""
@@ -203,14 +224,56 @@ class Volume(ApiModel):
     defaults."""
 
 
+_TAINT = "has(self.key) && self.key != ''"
+_EXISTS = "has(self.operator) && self.operator == 'Exists'"
+
+
 class Toleration(ApiModel):
     """Lets pods run on nodes with a matching taint."""
 
-    key: Annotated[str, StringConstraints(max_length=317)] | None = None
+    # Kubernetes' own rules for the pods, which would be refused for ever
+    cel_rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"!({_EXISTS}) || !has(self.value) || self.value == ''",
+            "a toleration has operator Exists, which compares no value, and value %s: remove "
+            "value, or write operator: Equal",
+            values=("self.value",),
+            field=".value",
+        ),
+        Rule(
+            f"({_TAINT}) || ({_EXISTS})",
+            "a toleration has no key and no operator Exists: write key, or operator: Exists, which "
+            "without a key puts up with every taint",
+            field=".operator",
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "a toleration has tolerationSeconds %s without effect NoExecute: write effect: "
+            "NoExecute, for which alone it counts, or remove tolerationSeconds",
+            values=("self.tolerationSeconds",),
+            field=".tolerationSeconds",
+        ),
+    )
+
+    key: (
+        Annotated[
+            str,
+            StringConstraints(max_length=317),
+            Field(json_schema_extra=server_pattern(f"^$|{KEY_PATTERN}")),
+        ]
+        | None
+    ) = None
     """Key of the taint. Without it, with operator Exists, every taint matches."""
     operator: Literal["Exists", "Equal"] | None = None
     """Equal compares the value, Exists does not. Default: Equal."""
-    value: Annotated[str, StringConstraints(max_length=63)] | None = None
+    value: (
+        Annotated[
+            str,
+            StringConstraints(max_length=63),
+            Field(json_schema_extra=server_pattern(_LABEL_VALUE)),
+        ]
+        | None
+    ) = None
     """Value of the taint, with operator Equal."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Effect of the taint. Default: all effects."""
@@ -255,7 +318,7 @@ class PodSettings(ApiModel):
         None
     )
     """Arguments of the program. Default: the image's own."""
-    env: list[EnvVar] = Field(default=[], max_length=100, json_schema_extra=list_map("name"))
+    env: list[EnvVar] = Field(default=[], max_length=MAX_ENV, json_schema_extra=list_map("name"))
     """Environment variables of the container, at most 100. The balancer's URL and the retry
     profile come on top by themselves."""
     env_from: list[EnvFrom] = Field(default=[], max_length=20, json_schema_extra=ATOMIC_LIST)

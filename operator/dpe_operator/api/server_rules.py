@@ -255,17 +255,27 @@ def immutable_ref(name: str) -> Rule:
     )
 
 
-def reserved_env(condition: str, name: str, *, where: str, values: tuple[str, ...] = ()) -> Rule:
+RENAME: Final = "remove it, or write another name in clients.serviceRootEnv"
+
+
+def reserved_env(
+    condition: str,
+    name: str,
+    *,
+    where: str,
+    values: tuple[str, ...] = (),
+    cure: str = "remove it",
+) -> Rule:
     """Return the rule that nobody sets the variable of the balancer's URL by hand.
 
     `condition` is CEL that is true when it is not set, `name` the CEL that gives the variable's
-    name, `where` what is said about the place, with `%s` for each of `values`.
+    name, `where` what is said about the place, with `%s` for each of `values`. `RENAME` is a cure
+    for the servers only: elsewhere the default name stays reserved whatever is written there.
     """
     return Rule(
         condition,
         f"env {where} sets %s, which the operator sets to the balancer's address so that no "
-        "component talks to a single server: remove it, or write another name in "
-        "clients.serviceRootEnv",
+        f"component talks to a single server: {cure}",
         values=(*values, name),
     )
 
@@ -288,7 +298,7 @@ _PAIR_ENV = f"(has(self.clients) ? self.clients.serviceRootEnv : '{DEFAULT_SERVI
 
 DPE_SERVER: Final = (
     immutable_ref("clusterRef"),
-    reserved_env(no_env_in_pair("self", _PAIR_ENV), _PAIR_ENV, where="of the servers"),
+    reserved_env(no_env_in_pair("self", _PAIR_ENV), _PAIR_ENV, where="of the servers", cure=RENAME),
     one_at_a_path("sharedVolumes"),
 )
 

@@ -27,6 +27,8 @@ Model = TypeVar("Model", bound=ApiModel)
 # Longest computer names: NetBIOS cuts at 15 characters, a DNS label has 63.
 WINDOWS_NAME: Final = 15
 LINUX_NAME: Final = 63
+# Behind one slash or backslash stands a part of a path, behind two of them a host.
+_NOT_IN_A_PATH: Final = r"(?<!(?<![/\\])[/\\])"
 
 
 class Refused(ValueError):
@@ -86,7 +88,7 @@ def direct_address_problems(
     if not hosts:
         return
     names = "|".join(re.escape(host) for host in sorted(set(hosts), key=len, reverse=True))
-    pattern = re.compile(rf"(?<![\w.-])({names})(?![\w-])", re.IGNORECASE)
+    pattern = re.compile(rf"(?<![\w.-]){_NOT_IN_A_PATH}({names})(?![\w-])", re.IGNORECASE)
     for where, text in _texts(settings):
         match = pattern.search(text)
         if match:
@@ -104,7 +106,8 @@ def _texts(settings: PodSettings) -> Iterator[tuple[str, str]]:
             yield f"env[{variable.name}].value", variable.value
     for key, lines in (("command", settings.command), ("args", settings.args)):
         for number, line in enumerate(lines or ()):
-            yield f"{key}[{number}]", line
+            if (key, number) != ("command", 0):  # the program itself may be called like a host
+                yield f"{key}[{number}]", line
     yield from _strings(settings.pod_template, "podTemplate")
 
 
@@ -126,15 +129,21 @@ def reserved_env_problems(
     path: str,
     clients: ClientProfile,
     service_root: str,
+    default_is_free: bool = True,
 ) -> Iterator[str]:
-    """Find a variable that only the operator sets, under the name configured for this site."""
-    for variable in variables:
-        if variable.name == clients.service_root_env:
-            yield (
-                f"{path}.env sets {variable.name}, which the operator sets to the balancer's"
-                f" address {service_root}: remove it, or write another name in"
-                " clients.serviceRootEnv of the DpeCluster"
-            )
+    """Find a variable that only the operator sets, under the name configured for this site.
+
+    `default_is_free`: whether DPE_SERVICE_ROOT may be set here where the site has another name.
+    """
+    name = clients.service_root_env
+    cure = "remove it"
+    if default_is_free or name != constants.DEFAULT_SERVICE_ROOT_ENV:
+        cure += ", or write another name in clients.serviceRootEnv of the DpeCluster"
+    if name in {variable.name for variable in variables}:
+        yield (
+            f"{path}.env sets {name}, which the operator sets to the balancer's address"
+            f" {service_root}: {cure}"
+        )
 
 
 def template_problems(

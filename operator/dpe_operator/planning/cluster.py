@@ -55,6 +55,7 @@ from dpe_operator.planning.objects import Obj, Ref, annotations, dig, uid_of
 from dpe_operator.planning.ownership import Sorted, own_object, prunable, sort_children
 from dpe_operator.planning.pair_findings import pass_on_pair_findings
 from dpe_operator.planning.plan import Change, Child, Deletion, Handover, Notice, Plan, Situation
+from dpe_operator.planning.pod_acceptance import if_new, site_pod_problems
 from dpe_operator.planning.record import Record
 from dpe_operator.planning.shared import owner_of
 from dpe_operator.planning.switch import plan_switch
@@ -151,7 +152,9 @@ def _judge(situation: Situation) -> tuple[summary.Verdict, _Draft | None]:
 def _draft(situation: Situation, accepted: Obj) -> _Draft:
     spec = parsed(DpeClusterSpec, accepted["spec"])
     root = service_root(name=situation.name, namespace=situation.namespace, server=spec.server)
-    require(_problems(spec, situation.name, root), "NotAllowed")
+    problems = _problems(spec, situation.name, root)
+    of_pods = if_new(situation, accepted, site_pod_problems(spec))
+    require([*problems, *of_pods], "NotAllowed")
     owner = owner_of(situation, situation.name)
     notes = _passed_on(situation)
     children = [
@@ -173,7 +176,6 @@ def _problems(spec: DpeClusterSpec, name: str, root: str) -> Iterator[str]:
     yield from pair_problems(spec.server, name=name, path="spec.server", clients=spec.clients)
     layers = [("spec.server", spec.server.env)]
     layers += [(f"spec.server.members[{m.name}]", m.env) for m in spec.server.members]
-    layers += [(f"spec.processors[{farm.type}]", farm.env) for farm in spec.processors]
     for path, env in layers:
         yield from reserved_env_problems(env, path=path, clients=spec.clients, service_root=root)
     hosts = server_hosts(name, spec.server)
@@ -184,8 +186,15 @@ def _problems(spec: DpeClusterSpec, name: str, root: str) -> Iterator[str]:
         if spec.clients.service_root_env != default and default in {v.name for v in farm.env}:
             yield (
                 f"{path}.env sets {default}, which is reserved for the balancer's address in every"
-                " farm: remove it, or leave clients.serviceRootEnv at its default"
+                " farm: remove it"
             )
+        yield from reserved_env_problems(
+            farm.env,
+            path=path,
+            clients=spec.clients,
+            service_root=root,
+            default_is_free=False,
+        )
         yield from template_problems(farm.pod_template, path=path, clients=spec.clients)
         yield from direct_address_problems(farm, path=path, hosts=hosts, service_root=root)
     yield from component_problems(spec, name, hosts=hosts, service_root=root)

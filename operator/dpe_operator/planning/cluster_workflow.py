@@ -94,7 +94,7 @@ def component_problems(
         if spec.clients.service_root_env != default and default in {v.name for v in entry.env}:
             yield (
                 f"{path}.env sets {default}, which is reserved for the balancer's address in every"
-                " component: remove it, or leave clients.serviceRootEnv at its default"
+                " component: remove it"
             )
         resource = workflow_resource_name(name, entry.name)
         for taken in deployment_names(resource, kind, entry):

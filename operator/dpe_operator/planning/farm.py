@@ -24,6 +24,7 @@ from dpe_operator.planning.memory import Memory
 from dpe_operator.planning.objects import Obj, Ref, annotations, dig
 from dpe_operator.planning.ownership import Sorted, own_object, prunable, sort_children
 from dpe_operator.planning.plan import Child, Handover, Plan, Situation
+from dpe_operator.planning.pod_acceptance import if_new, pod_problems
 from dpe_operator.planning.shared import farm_context
 from dpe_operator.planning.templates import Rendered, choose, remember, with_unit
 from dpe_operator.planning.workloads import WorkloadState, workload_state
@@ -97,7 +98,8 @@ def _judge(situation: Situation) -> tuple[summary.Verdict, _Draft | None]:
 def _draft(situation: Situation, accepted: Obj) -> _Draft:
     spec = parsed(ProcessorFarmSpec, accepted["spec"])
     context = farm_context(situation, spec, accepted["shared"])
-    require(_problems(spec, context, accepted["shared"]), "NotAllowed")
+    of_pods = if_new(situation, accepted, pod_problems(spec, path="spec"))
+    require([*_problems(spec, context, accepted["shared"]), *of_pods], "NotAllowed")
     name = processor_name(situation.name)
     replicas = spec.wanted_replicas()
 
@@ -142,7 +144,9 @@ def _problems(
             " more, or allowSingleReplica: true if you accept that"
         )
     hosts = [str(host) for host in shared.get("hosts") or ()]  # type: ignore[attr-defined]
-    yield from reserved_env_problems(spec.env, path="spec", clients=clients, service_root=root)
+    yield from reserved_env_problems(
+        spec.env, path="spec", clients=clients, service_root=root, default_is_free=False
+    )
     yield from direct_address_problems(spec, path="spec", hosts=hosts, service_root=root)
     yield from template_problems(spec.pod_template, path="spec", clients=clients)
 

@@ -30,6 +30,7 @@ from dpe_operator.planning.par_acceptance import par_problems
 from dpe_operator.planning.par_given_up import GivenUp, given_up
 from dpe_operator.planning.par_record import Runs, is_unfinished, read_runs
 from dpe_operator.planning.plan import Child, Deletion, Done, Notice, Plan, Situation
+from dpe_operator.planning.pod_acceptance import if_new, par_pod_problems
 from dpe_operator.planning.shared import par_store_context
 from dpe_operator.planning.status_limits import short
 
@@ -168,7 +169,9 @@ def _judge(situation: Situation) -> tuple[summary.Verdict, _Draft | None]:
 
 def _draft(situation: Situation, accepted: Obj) -> _Draft:
     spec = parsed(ParStoreSpec, accepted["spec"])
-    require(par_problems(spec, name=situation.name, path="spec"), "NotAllowed")
+    of_pods = if_new(situation, accepted, par_pod_problems(spec, path="spec"))
+    problems = par_problems(spec, name=situation.name, path="spec")
+    require([*problems, *of_pods], "NotAllowed")
     context = par_store_context(situation, accepted["shared"])
     owner = context.owner
     made = par_claims(owner, spec)

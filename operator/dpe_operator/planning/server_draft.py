@@ -30,6 +30,7 @@ from dpe_operator.planning.memory import Memory, Unit
 from dpe_operator.planning.objects import Obj, Ref, annotations, dig, uid_of
 from dpe_operator.planning.ownership import own_object
 from dpe_operator.planning.plan import Child, Situation
+from dpe_operator.planning.pod_acceptance import if_new, pair_pod_problems
 from dpe_operator.planning.record import Record, read_record
 from dpe_operator.planning.rollout import MemberView, Rollout, plan_rollout
 from dpe_operator.planning.shared import server_context, with_operator_images
@@ -70,7 +71,8 @@ def draft_server(situation: Situation, accepted: Obj) -> ServerDraft:
     """
     spec = parsed(DpeServerSpec, accepted["spec"])
     context = server_context(situation, spec, accepted["shared"])
-    require(_problems(spec, context), "NotAllowed")
+    of_pods = if_new(situation, accepted, pair_pod_problems(spec, path="spec"))
+    require([*_problems(spec, context), *of_pods], "NotAllowed")
     inputs = {**accepted, "addresses": _cluster_ips(situation, spec)}
     try:
         choice = _choose(situation, inputs)

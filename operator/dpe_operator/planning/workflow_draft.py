@@ -32,6 +32,7 @@ from dpe_operator.planning.memory import Memory, Unit
 from dpe_operator.planning.objects import Obj, Ref, annotations, dig, ref_of, uid_of
 from dpe_operator.planning.ownership import own_object
 from dpe_operator.planning.plan import Child, Deletion, Situation
+from dpe_operator.planning.pod_acceptance import if_new, pod_problems
 from dpe_operator.planning.shared import workflow_context
 from dpe_operator.planning.templates import Choice, Rendered, choose, remember, with_unit
 from dpe_operator.planning.workflow_change import Steps, alive, mode_of, plan_members
@@ -103,7 +104,8 @@ def draft_workflow(situation: Situation, accepted: Obj) -> WorkflowDraft:
     kind = str(situation.resource["kind"])
     spec = read_spec(kind, accepted["spec"])
     context = _context(situation, spec, accepted["shared"])
-    require(_problems(kind, spec, context, accepted["shared"]), "NotAllowed")
+    of_pods = if_new(situation, accepted, pod_problems(spec, path="spec"))
+    require([*_problems(kind, spec, context, accepted["shared"]), *of_pods], "NotAllowed")
     try:
         choice = _choose(situation, kind, accepted)
         return _assemble(situation, kind, spec, context, accepted, choice)

@@ -85,7 +85,7 @@ def workflow_problems(
     """
     standby = is_standby(spec)
     yield from reserved_env_problems(
-        spec.env, path=path, clients=clients, service_root=service_root
+        spec.env, path=path, clients=clients, service_root=service_root, default_is_free=False
     )
     yield from direct_address_problems(spec, path=path, hosts=hosts, service_root=service_root)
     yield from template_problems(spec.pod_template, path=path, clients=clients, elector=standby)

@@ -206,3 +206,42 @@ def test_unparsable_spec_names_field_and_value(world: World) -> None:
 def test_held_objects_are_looked_up_before_the_first_apply(world: World) -> None:
     plan = plan_farm(world.situation("ProcessorFarm", "video"))
     assert Ref("Deployment", "studio", DEPLOYMENT) in plan.unseen
+
+
+OUTSIDE = [
+    {"name": "a", "external": {"host": "dpe"}},
+    {"name": "b", "external": {"host": "dpe2.studio.example"}},
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("https://dpe/DpeWebApplication", True),
+        ("--server=DPE:443", True),
+        ("\\\\dpe\\temp", True),
+        ("https:\\/\\/dpe2.studio.example\\/", True),
+        ("dpe2.studio.example", True),
+        ("/opt/dpe/x", False),
+        ("C:\\DPE\\bin", False),
+        ("/etc/certs/dpe2.studio.example.pem", False),
+        ("DPE_HOME", False),
+    ],
+)
+def test_a_folder_called_like_a_server_is_no_address(text: str, refused: bool) -> None:
+    world = World(cluster(server={"members": OUTSIDE}), farm(args=[text], command=["dpe"]))
+    world.carry_out("DpeCluster", "radio")
+    world.carry_out("ProcessorFarm", "video")
+    status, _, message = farm_condition(world, "Accepted")
+    assert (status == "False") == refused
+    assert message.startswith("spec.args[0] names ") == refused
+
+
+def test_the_cure_for_the_reserved_variable_is_no_way_into_the_next_refusal() -> None:
+    env = [{"name": constants.DEFAULT_SERVICE_ROOT_ENV, "value": "https://dpe.example"}]
+    audio = {"type": "audio", "image": "registry.example.com/dpe-audio:2.15", "env": env}
+    for clients in ({}, {"serviceRootEnv": "DPE_URL"}):
+        world = World(cluster(processors=[audio], clients=clients))
+        world.carry_out("DpeCluster", "radio")
+        message = world.condition("DpeCluster", "radio", "Accepted")["message"]
+        assert ": remove it (" in message and "clients.serviceRootEnv" not in message

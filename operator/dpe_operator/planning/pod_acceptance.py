@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Kubernetes would refuse in the pods made of a spec, and the schema of the spec cannot say.
+
+Once accepted, such a spec would be in force, and no Deployment could be made of it. All of this is
+asked of a spec that is new (`if_new`): one that an older release accepted stays in force.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from dpe_operator.api.balancer import LoadBalancer
+from dpe_operator.api.cluster import DpeClusterSpec
+from dpe_operator.api.common import KEY_PATTERN
+from dpe_operator.api.par_store import ParStoreTemplate, ParSync
+from dpe_operator.api.pods import MAX_ENV, PodSettings, Resources
+from dpe_operator.api.server import ServerSpec
+from dpe_operator.builders.par_mounts import par_env
+from dpe_operator.planning.cluster_workflow import entries
+from dpe_operator.planning.plan import Situation
+from dpe_operator.planning.quantities import quantity
+
+_KEY: Final = re.compile(KEY_PATTERN)
+_LONGEST_DOMAIN: Final = 253
+_OF_A_CONTAINER: Final = ("cpu", "memory", "ephemeral-storage")
+_HUGE_PAGES: Final = "hugepages-"
+
+
+def if_new(
+    situation: Situation, accepted: Mapping[str, Any], problems: Iterable[str]
+) -> Iterable[str]:
+    """Return the problems of a spec (with what it takes over), none if it is in force already."""
+    memory = situation.memory
+    return () if memory is not None and memory.accepted == accepted else problems
+
+
+def site_pod_problems(spec: DpeClusterSpec) -> Iterator[str]:
+    """Find what is wrong with any pods of a site."""
+    yield from pair_pod_problems(spec.server, path="spec.server")
+    for farm in spec.processors:
+        yield from pod_problems(farm, path=f"spec.processors[{farm.type}]")
+    for _, path, entry in entries(spec):
+        yield from pod_problems(entry, path=path)
+    if spec.par_files is not None:
+        yield from par_pod_problems(spec.par_files, path="spec.parFiles")
+        yield from _variable_problems(spec.server, spec.par_files)
+
+
+def pair_pod_problems(server: ServerSpec, *, path: str) -> Iterator[str]:
+    """Find what is wrong with the pods of a pair and its balancer, and the balancer's Service."""
+    yield from pod_problems(server, path=path)
+    for member in server.members:
+        where = f"{path}.members[{member.name}].nodeSelector"
+        yield from _key_problems(member.node_selector, where)
+    yield from _common_problems(server.load_balancer, path=f"{path}.loadBalancer")
+    notes = server.load_balancer.service.annotations
+    yield from _key_problems(_lower(notes), f"{path}.loadBalancer.service.annotations")
+
+
+def par_pod_problems(store: ParStoreTemplate, *, path: str) -> Iterator[str]:
+    """Find what is wrong with the pods of the copy of PAR files."""
+    if store.sync is not None:
+        yield from _common_problems(store.sync, path=f"{path}.sync")
+
+
+def _variable_problems(server: ServerSpec, par: ParStoreTemplate) -> Iterator[str]:
+    """The servers are told of PAR files by variables in their own spec, which takes so many."""
+    own = {variable.name for variable in server.env}
+    added = {variable.name for variable in par_env(par, "Servers")} - own
+    if added and len(own) + len(added) > MAX_ENV:
+        yield (
+            f"spec.parFiles.registry gives {len(added)} values to the servers as variables, beside"
+            f" {len(own)} of spec.server.env, and a server takes {MAX_ENV}: write env for fewer"
+            " values, or leave Servers out of spec.parFiles.deliverTo"
+        )
+
+
+def pod_problems(settings: PodSettings, *, path: str) -> Iterator[str]:
+    """Find what is wrong with the pods of one component; `path` is where its settings stand."""
+    yield from _common_problems(settings, path=path)
+    yield from _key_problems(settings.pod_labels, f"{path}.podLabels")
+    yield from _key_problems(_lower(settings.pod_annotations), f"{path}.podAnnotations")
+
+
+def _common_problems(settings: PodSettings | LoadBalancer | ParSync, *, path: str) -> Iterator[str]:
+    yield from _key_problems(settings.node_selector, f"{path}.nodeSelector")
+    if settings.resources is not None:
+        yield from _resource_problems(settings.resources, f"{path}.resources")
+
+
+# --- keys of labels and annotations
+
+
+def _lower(keys: Iterable[str]) -> list[str]:
+    """Kubernetes does not mind capitals in the domain of an annotation's key."""
+    return [key.lower() for key in keys]
+
+
+def _key_problems(keys: Iterable[str], where: str) -> Iterator[str]:
+    for key in keys:
+        domain, _, _ = key.rpartition("/")
+        if len(domain) > _LONGEST_DOMAIN or not _KEY.fullmatch(key):
+            yield (
+                f"{where} has the key {key[:80]!r}, which Kubernetes does not take: write at most"
+                " 63 letters, digits, dashes, dots and underscores, with a letter or digit at both"
+                " ends, and a domain and a slash in front if you like"
+            )
+
+
+# --- CPU, memory and devices
+
+
+def _resource_problems(resources: Resources, where: str) -> Iterator[str]:
+    requests, limits = resources.requests or {}, resources.limits or {}
+    unknown = set()
+    for field, amounts in (("requests", requests), ("limits", limits)):
+        for name, amount in amounts.items():
+            found = _amount_problem(name, amount)
+            if found:
+                unknown.add(name)
+                yield f"{where}.{field}.{name} {found}"
+    for name, request in requests.items():
+        found = _request_problem(name, request, limits.get(name))
+        if found and name not in unknown:
+            yield f"{where}.requests.{name} is {request}{found}"
+
+
+def _amount_problem(name: str, amount: str) -> str:
+    """Say what is wrong with one amount by itself; empty: nothing."""
+    of_a_container = name in _OF_A_CONTAINER or name.startswith(_HUGE_PAGES)
+    if not (of_a_container or "/" in name) or not _KEY.fullmatch(name):
+        return (
+            "is no resource that Kubernetes knows: write cpu, memory or ephemeral-storage, or a"
+            " device with the domain of its vendor, such as nvidia.com/gpu"
+        )
+    if quantity(amount) < 0:
+        return f"is {amount}, which is below zero: write what is needed"
+    if _is_device(name) and quantity(amount) % 1:
+        return f"is {amount}, but devices are counted whole: write a number such as 1"
+    return ""
+
+
+def _request_problem(name: str, request: str, limit: str | None) -> str:
+    """Say what is wrong with a request beside its limit; empty: nothing."""
+    shared = not _is_device(name) and not name.startswith(_HUGE_PAGES)
+    if limit is None:
+        if shared:
+            return ""
+        return " without a limit, which Kubernetes wants here: write the same number in limits"
+    if shared and quantity(request) > quantity(limit):
+        return f", above the limit of {limit}: write a higher limit, or a smaller request"
+    if not shared and quantity(request) != quantity(limit):
+        return f" and its limit {limit}, but they must be the same: write one number in both"
+    return ""
+
+
+def _is_device(name: str) -> bool:
+    """Whether it is an extended resource, in Kubernetes' words."""
+    return "/" in name and "kubernetes.io/" not in name

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Kubernetes would refuse in pods is refused in a spec that is new, and in no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.support.bad_input import BadInput
+from tests.support.bad_input_pods import POD_ROWS
+from tests.support.par_world import NAME, STORE, ParWorld, par_store
+from tests.support.planning_world import NAMESPACE, World, cluster, server
+from tests.support.samples import spec_of
+from tests.support.workflow_world import WORKER, WorkflowWorld, standby
+
+from dpe_operator.api import constants
+from dpe_operator.planning.memory import Memory
+from dpe_operator.planning.objects import Ref
+
+SITE, SERVER = constants.KIND_CLUSTER, constants.KIND_SERVER
+TOO_MUCH = {"requests": {"memory": "8Gi"}, "limits": {"memory": "4Gi"}}
+
+
+def accepted(world: World, kind: str, name: str) -> tuple[str, str]:
+    world.carry_out(kind, name)
+    found = world.condition(kind, name, "Accepted")
+    return found["status"], found["message"]
+
+
+def test_workflow_components_and_the_copy_are_asked_too() -> None:
+    world: Any = WorkflowWorld(standby(WORKER, nodeSelector={"a b": "x"}))
+    assert "spec.nodeSelector has the key 'a b'" in accepted(world, WORKER, "news")[1]
+    component = {"name": "w", "mode": "Concurrent", "image": "x", "resources": TOO_MUCH}
+    world = World(cluster(workflow={"workers": [component]}))
+    assert "spec.workflow.workers[w].resources.requests" in accepted(world, SITE, "radio")[1]
+    sync = {"schedule": "0 3 * * *", "timeZone": "UTC", "resources": TOO_MUCH}
+    world = ParWorld(par_store(sync=sync))
+    assert "spec.sync.resources.requests.memory is 8Gi" in accepted(world, STORE, NAME)[1]
+
+
+def test_what_was_accepted_before_stays_in_force() -> None:
+    """An older release accepted it: refused now, nothing of it would be repaired any more."""
+    world = World(server())
+    world.settle(SERVER, "radio")
+    world.edit(SERVER, "radio", resources=TOO_MUCH)
+    ref = Ref(SERVER, NAMESPACE, "radio")
+    before = world.memories[ref]
+    known = {**before.accepted, "spec": world.get(SERVER, "radio")["spec"]}
+    world.memories[ref] = Memory(known, before.inputs, before.units)
+    assert accepted(world, SERVER, "radio")[0] == "True"
+    world.edit(SERVER, "radio", podLabels={"a": "b"})
+    status, message = accepted(world, SERVER, "radio")
+    assert status == "False" and message.endswith("(what was accepted before stays in force)")
+    assert len(world.plan(SERVER, "radio").children) > 5
+
+
+# this one has always been refused
+NEW_ROWS = [row for row in POD_ROWS if row.name != "sub-path-from-the-root"]
+
+
+@pytest.mark.parametrize("row", NEW_ROWS, ids=str)
+def test_what_the_api_server_refuses_now_is_still_read(row: BadInput) -> None:
+    spec_of(row.resource)
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [
+        {
+            "requests": {"memory": "1Gi", "cpu": "0.5"},
+            "limits": {"memory": "1024Mi", "cpu": "500m"},
+        },
+        {"requests": {"cpu": "1e3"}, "limits": {"cpu": "1k"}},
+        {"requests": {"ephemeral-storage": 5}, "limits": {"hugepages-2Mi": "4Mi"}},
+        {"requests": {"nvidia.com/gpu": "1k"}, "limits": {"nvidia.com/gpu": 1000}},
+        {"requests": {"kubernetes.io/odd": "1"}},
+        {"limits": {"nvidia.com/gpu": 2}},
+        {"requests": {"cpu": 0}},
+        {},
+    ],
+)
+def test_what_kubernetes_takes_is_taken(amounts: Any) -> None:
+    world = World(server(resources=amounts, podAnnotations={"Studio.Example/x": ""}))
+    assert accepted(world, SERVER, "radio")[0] == "True"
