@@ -3,14 +3,15 @@
 
 Waves: rights and configuration, then Services with their slices and Leases, then what runs, then
 disruption budgets, then what runs by schedule. Everything was rendered before the first write, so
-a bad template aborts none half-way. Deletions carry a uid, so that an object made anew under an old
-name is never hit.
+a bad template aborts none half-way. An object that the server refuses holds up only what reads it:
+the others are kept as they should be. Deletions carry a uid, so that an object made anew under an
+old name is never hit.
 """
 
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -25,13 +26,14 @@ from dpe_operator.kube.drift import (
     stamped,
 )
 from dpe_operator.kube.errors import (
+    ApiError,
     Conflict,
     Forbidden,
     Invalid,
     NamespaceGoing,
     NotFound,
 )
-from dpe_operator.planning.objects import Obj, Ref, dig, uid_of
+from dpe_operator.planning.objects import Obj, Ref, annotations, dig, uid_of
 from dpe_operator.planning.plan import Change, Child, Deletion, Handover, Observed
 
 logger = logging.getLogger(__name__)
@@ -48,14 +50,15 @@ _REMEMBERED: Final = 10_000
 # What was refused is asked for again after this time: somebody may have allowed it meanwhile.
 ASK_AGAIN_SECONDS: Final = 3600.0
 
-Action = Literal["create", "apply", "skip", "wait", "refused"]
+Action = Literal["create", "apply", "skip", "wait", "refused", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """What was done about one child. `drift`: what others had changed, `by` whom if known.
 
-    `refused`: why the server did not take all of it, where that was allowed for.
+    `refused`: why the server did not take all of it, where that was allowed for. `error`: why it
+    did not take it where that was not: the plan was not carried out then.
     """
 
     ref: Ref
@@ -63,6 +66,7 @@ class Result:
     drift: tuple[Difference, ...] = ()
     by: str = ""
     refused: str = ""
+    error: ApiError | None = None
 
 
 class Applier:
@@ -78,13 +82,37 @@ class Applier:
         self._refused: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     async def apply(self, children: Iterable[Child], observed: Observed) -> list[Result]:
-        """Apply all children in waves.
+        """Apply all children in waves, the others too where the server refuses one.
+
+        What reads a refused object of the first wave (rights, configuration, claims) waits where
+        that object is not there, as its pods could not start; where it is there as it was before,
+        what reads it stays as it was too, and is repaired.
 
         Raises:
-            KubeError: a request failed; later waves were not begun.
+            KubeError: a request failed in another way; later waves were not begun.
         """
-        ordered = sorted(children, key=lambda child: _ORDER[child.ref.kind])
-        return [await self._apply_either(child, observed.get(child.ref)) for child in ordered]
+        results: list[Result] = []
+        refused: dict[str, bool] = {}
+        for child in sorted(children, key=lambda child: _ORDER[child.ref.kind]):
+            live = observed.get(child.ref)
+            if refused and _waits(child, live, refused):
+                logger.warning("%s: waits, as something it reads was refused", child.ref)
+                results.append(Result(child.ref, "wait"))
+                continue
+            results.append(await self._apply_or_tell(child, live))
+            if results[-1].error is not None and child.ref.kind in WAVES[0]:
+                there = live is not None and refused.get(child.ref.name, True)
+                refused[child.ref.name] = there
+        return results
+
+    async def _apply_or_tell(self, child: Child, live: Obj | None) -> Result:
+        try:
+            return await self._apply_either(child, live)
+        except NamespaceGoing:
+            raise
+        except (Forbidden, Invalid) as error:
+            logger.warning("%s: not applied: %s", child.ref, error)
+            return Result(child.ref, "failed", error=error)
 
     async def _apply_either(self, child: Child, live: Obj | None) -> Result:
         """Apply a child, or its fallback where the server refuses it or has done so lately."""
@@ -185,6 +213,32 @@ class Applier:
         self._tolerated[key] = paths
         while len(self._tolerated) > _REMEMBERED:
             self._tolerated.popitem(last=False)
+
+
+def _waits(child: Child, live: Obj | None, refused: Mapping[str, bool]) -> bool:
+    """Whether a child waits for what it reads; `refused` says of each name if it is there.
+
+    An object names what it reads, so all texts in what would be sent are looked at.
+    """
+    sent = child.manifest if live is not None or child.initial is None else child.initial
+    named = set(_texts({**sent, "metadata": None}))
+    read = [there for name, there in refused.items() if name in named]
+    if not all(read):
+        return True
+    key = constants.ANNOTATION_INTENT_HASH
+    changes = live is not None and annotations(live).get(key) != _digest(stamped(child.manifest))
+    return bool(read) and changes
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for below in value.values():
+            yield from _texts(below)
+    elif isinstance(value, list | tuple):
+        for below in value:
+            yield from _texts(below)
 
 
 def _digest(intent: Mapping[str, Any]) -> str:

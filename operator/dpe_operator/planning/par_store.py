@@ -43,11 +43,13 @@ RETRY_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _OnDemand:
-    """The run that an annotation asks for. `new`: its Job is to be made now."""
+    """The run that an annotation asks for. `new`: its Job is to be made now. `told`: the status
+    knows of it."""
 
     text: str
     job: Ref
     new: bool
+    told: bool
 
     @property
     def status(self) -> Obj:
@@ -106,6 +108,9 @@ def _carried_out(
     left = {deletion.ref for deletion in gone.deletions}
     complete = not draft.sorted.conflicts and not draft.sorted.leftovers
     unknown = frozenset(ref for ref in draft.claims if not situation.observed.knows(ref))
+    wanted = draft.on_demand
+    if wanted is not None and not wanted.new and not wanted.told:
+        notices = (*notices, _asked(wanted))  # made in a round in which something else was refused
     return Plan(
         status=status,
         memory=draft.memory,
@@ -131,9 +136,12 @@ def _done(draft: _Draft, gone: GivenUp) -> Done:
     made = {child.ref for child in draft.sorted.usable}
     if wanted is None or not wanted.new or wanted.job not in made:
         return Done(notices=gone.notices)
+    return Done({"onDemand": wanted.status}, (*gone.notices, _asked(wanted)))
+
+
+def _asked(wanted: _OnDemand) -> Notice:
     text = f"one run was asked for with {wanted.text!r}: {wanted.job}"
-    asked = Notice("Normal", "SyncRequested", text)
-    return Done({"onDemand": wanted.status}, (*gone.notices, asked))
+    return Notice("Normal", "SyncRequested", text)
 
 
 def _unwanted(situation: Situation, draft: _Draft) -> Iterator[Deletion]:
@@ -228,7 +236,8 @@ def _wanted_run(situation: Situation) -> _OnDemand | None:
         return None
     job = Ref("Job", situation.namespace, par_sync_job_name(situation.name, _hash(text)))
     done = dig(situation.resource, "status", "onDemand", "job") == job.name
-    return _OnDemand(text, job, new=not done and own_object(situation, job) is None)
+    new = not done and own_object(situation, job) is None
+    return _OnDemand(text, job, new=new, told=done)
 
 
 def _hash(text: str) -> str:

@@ -139,15 +139,13 @@ class Reconciler:
             return None
         except ApiError as error:
             logger.warning("not applied: %s", error)
-            status = with_failure(situation, plan.status, str(error))
-            await self._report(situation, status, _failed(plan.notices, error))
+            await self._report_failure(situation, plan, [error])
             raise
-        notices = [
-            *plan.notices,
-            *plan.done.notices,
-            *_repairs(resource, results),
-            *_refusals(results),
-        ]
+        seen = [*_repairs(resource, results), *_refusals(results)]
+        if errors := [result.error for result in results if result.error is not None]:
+            await self._report_failure(situation, plan, errors, seen)
+            raise errors[0]
+        notices = [*plan.notices, *plan.done.notices, *seen]
         await self._report(situation, {**plan.status, **plan.done.fields}, notices)
         waiting = any(result.action == "wait" for result in results)
         moments = [plan.requeue_after] + ([WAIT_SECONDS] if waiting else [])
@@ -166,10 +164,26 @@ class Reconciler:
         for result in results:
             if result.action != "skip":
                 logger.info("%s %s%s", result.action, result.ref, _why(result))
+        if any(result.error for result in results):
+            return results  # nothing is deleted before what replaces it was taken
         await actions.delete_all(self._client, plan.deletions)
         for deletion in plan.deletions:
             logger.info("deleted %s", deletion.ref)
         return results
+
+    async def _report_failure(
+        self,
+        situation: Situation,
+        plan: Plan,
+        errors: Sequence[ApiError],
+        notices: Sequence[Notice] = (),
+    ) -> None:
+        """Report a plan that was not carried out; its verdict does not hold."""
+        why = "; ".join(map(str, errors))
+        kept = [notice for notice in plan.notices if notice.reason not in ("Ready", "NotReady")]
+        failed = Notice("Warning", "ApplyFailed", why)
+        status = with_failure(situation, plan.status, why)
+        await self._report(situation, status, [*kept, *notices, failed])
 
     async def _report(self, situation: Situation, status: Obj, notices: Sequence[Notice]) -> None:
         await write_status(self._client, situation.resource, status)
@@ -203,12 +217,6 @@ def _left_alone(resource: Obj, cluster: ClusterView | None, *, paused: bool) -> 
     if made_by == constants.KIND_CLUSTER and cluster is not None and not cluster.exists:
         return "its DpeCluster is deleted, and so will this be"
     return None
-
-
-def _failed(notices: Sequence[Notice], error: ApiError) -> list[Notice]:
-    """Return the events of a plan that could not be applied: its verdict does not hold."""
-    kept = [notice for notice in notices if notice.reason not in ("Ready", "NotReady")]
-    return [*kept, Notice("Warning", "ApplyFailed", str(error))]
 
 
 def _why(result: Result) -> str:

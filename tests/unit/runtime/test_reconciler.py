@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.support.fake_client import FakeClient
 from tests.support.par_world import par_store
-from tests.support.planning_world import cluster, farm
+from tests.support.planning_world import cluster, farm, server
 
 from dpe_operator.kube.errors import Forbidden, Invalid, NamespaceGoing
 from dpe_operator.kube.events import EventRecorder
@@ -105,12 +105,73 @@ async def test_a_refused_child_is_in_the_status_and_tried_again(
         await reconciler(client).reconcile(CLUSTER)
     ready = condition(client.objects[CLUSTER], "Ready")
     assert ready and ready["reason"] == "ApplyFailed" and error.message in ready["message"]
-    assert ("apply", "ProcessorFarm") not in client.writes, "later ones were not begun"
+    assert ("apply", "ProcessorFarm") in client.writes, "the others are made"
+    with pytest.raises(type(error)):
+        await reconciler(client).reconcile(CLUSTER)
     before = client.objects[CLUSTER]["status"]
-    client.calls.clear()
     with pytest.raises(type(error)):
         await reconciler(client).reconcile(CLUSTER)
     assert client.objects[CLUSTER]["status"] == before, "the same failure is the same status"
+
+
+async def test_while_one_is_refused_the_others_are_repaired_and_nothing_is_deleted(
+    client: FakeClient,
+) -> None:
+    """Or a mistake in one place would leave a balancer that was deleted away."""
+    subject = reconciler(client)
+    await subject.reconcile(CLUSTER)
+    client.objects[CLUSTER]["spec"]["processors"] = [
+        {"type": "video", "image": "registry.example.com/dpe-video:2.15"}
+    ]
+    client.objects[CLUSTER]["metadata"]["generation"] = 2
+    profile = Ref("ConfigMap", "studio", "radio-client-profile")
+    client.objects[profile]["data"]["DPE_RETRY_ATTEMPTS"] = "1"
+    client.objects.pop(Ref("DpeServer", "studio", "radio"))
+    client.fail["apply", "DpeServer"] = Invalid(422, "Invalid", "spec.x is wrong")
+    client.fail["apply", "ProcessorFarm"] = Forbidden(403, "Forbidden", "exceeded quota")
+    with pytest.raises(Invalid):
+        await subject.reconcile(CLUSTER)
+    assert client.objects[profile]["data"]["DPE_RETRY_ATTEMPTS"] == "25"
+    assert FARM in client.objects and ("delete", FARM) not in client.calls
+    ready = condition(client.objects[CLUSTER], "Ready")
+    assert ready and "spec.x is wrong" in ready["message"] and "quota" in ready["message"]
+    told = {obj["reason"] for ref, obj in client.objects.items() if ref.kind == "Event"}
+    assert told == {"ApplyFailed", "Repaired"}
+    client.fail.clear()
+    await subject.reconcile(CLUSTER)
+    assert FARM not in client.objects and Ref("DpeServer", "studio", "radio") in client.objects
+
+
+class OneRefused(FakeClient):
+    """Refuses the Deployment of one name."""
+
+    refused = ""
+
+    async def apply(self, obj: dict[str, Any], *, manager: str, force: bool = True) -> Any:
+        if obj["kind"] == "Deployment" and obj["metadata"]["name"] == self.refused:
+            raise Invalid(422, "Invalid", "spec.template is wrong")
+        return await super().apply(obj, manager=manager, force=force)
+
+
+async def test_a_balancer_that_was_deleted_is_made_again_though_a_member_is_refused() -> None:
+    pair = Ref("DpeServer", "studio", "radio")
+    client = OneRefused(stored(server()))
+    subject = reconciler(client)
+    await subject.reconcile(pair)
+    for number, member in enumerate("ab"):  # as the API server gives them
+        service = client.objects[Ref("Service", "studio", f"radio-member-{member}")]
+        service["spec"]["clusterIP"] = f"10.96.0.{number + 1}"
+    await subject.reconcile(pair)
+    balancer = Ref("Deployment", "studio", "radio-balancer")
+    client.objects.pop(balancer)
+    client.objects[pair]["spec"]["image"] = "registry.example.com/dpe-server:2.16"
+    client.objects[pair]["metadata"]["generation"] = 2
+    client.refused = "radio-member-a"
+    with pytest.raises(Invalid):
+        await subject.reconcile(pair)
+    assert balancer in client.objects
+    ready = condition(client.objects[pair], "Ready")
+    assert ready and ready["reason"] == "ApplyFailed"
 
 
 async def test_a_check_that_may_not_be_made_holds_up_nothing_else() -> None:
@@ -198,7 +259,7 @@ def on_demand(client: FakeClient) -> Any:
     return client.objects[STORE]["status"].get("onDemand")
 
 
-@pytest.mark.parametrize("call", [("create", "Job"), ("apply", "Role"), ("apply", "CronJob")])
+@pytest.mark.parametrize("call", [("create", "Job"), ("apply", "Role")])
 @pytest.mark.parametrize("former", [(), ("before",)])
 async def test_a_run_that_could_not_be_made_is_made_later(
     call: tuple[str, str], former: tuple[str, ...]
@@ -228,3 +289,15 @@ async def test_a_run_that_was_made_is_known_though_something_else_fails() -> Non
     with pytest.raises(Forbidden):
         await subject.reconcile(STORE)
     assert on_demand(client)["text"] == "now"
+
+
+async def test_a_run_is_made_and_told_once_though_its_schedule_is_refused() -> None:
+    client, subject = await asked_for_a_copy()
+    client.objects.pop(Ref("CronJob", "studio", "radio-par-sync"), None)
+    client.fail["apply", "CronJob"] = Forbidden(403, "Forbidden", "exceeded quota")
+    for _ in range(3):
+        with pytest.raises(Forbidden):
+            await subject.reconcile(STORE)
+    assert on_demand(client)["text"] == "now"
+    assert told(client).count("SyncRequested") == 1
+    assert client.calls.count(("create", Ref("Job", "studio", on_demand(client)["job"]))) == 1
