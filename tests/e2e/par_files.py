@@ -30,7 +30,8 @@ class Store:
     def remove(self) -> None:
         """Take it away, with its claims."""
         self.kube.delete("parstore", NAME)
-        self.kube.run("delete", "pvc", MASTER, REDUNDANT)
+        # a pod on a node that is away holds its claims; who makes them anew waits for that
+        self.kube.run("delete", "pvc", MASTER, REDUNDANT, "--wait=false")
 
     def manifest(self, site: str, schedule: str = NEVER, **sync: object) -> Object:
         """The resource; `sync`: more of its fields."""

@@ -2,6 +2,7 @@
 """Promise: when the routed balancer goes, its partner takes over and the active DPE Server stays the same."""
 
 import pytest
+from tests.e2e import processes
 from tests.e2e.placement import balancer_nodes
 from tests.e2e.site import Site
 
@@ -34,17 +35,19 @@ def test_routed_balancer_pod_is_deleted_under_load(shared_site: Site, how: tuple
 
 
 @pytest.mark.level2
-def test_both_balancers_are_lost_at_once(shared_site: Site) -> None:
-    """No way in until Kubernetes has started one; then as before, by itself."""
+def test_both_balancers_are_killed_at_once(shared_site: Site) -> None:
+    """No way in until Kubernetes has started one again; then as before, by itself."""
     active, epoch = shared_site.active(), shared_site.epoch()
-    before = shared_site.balancer_uids()
-    names = list(balancer_nodes(shared_site).values())
-    assert len(names) == 2
+    pods = [shared_site.kube.get("pod", name) for name in balancer_nodes(shared_site).values()]
+    assert len(pods) == 2
     with shared_site.load(seconds=60) as load:
-        shared_site.kube.run("delete", "pod", *names, "--grace-period=0", "--force")
+        for pod in pods:
+            processes.signal_pod(pod, "KILL")
         seen = load.summary()
     assert list(seen["members"]) == [active], shared_site.account(load)
     assert shared_site.active() == active
-    assert shared_site.epoch() > epoch and not before & shared_site.balancer_uids()
-    print(f"both balancers lost: no answer for {load.gap_seconds():.1f} s")
-    assert load.gap_seconds() < 45, shared_site.account(load)
+    assert shared_site.epoch() > epoch
+    gap = load.gap_seconds()
+    print(f"both balancers killed: no answer for {gap:.1f} s")
+    # a start of the containers, and a Lease of 6 s that nobody gave back
+    assert 0.5 < gap < 45, shared_site.account(load)

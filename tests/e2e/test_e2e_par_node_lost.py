@@ -40,6 +40,7 @@ def test_a_node_that_stays_away_does_not_stop_the_next_runs(
     kube = store.kube
     assert store.ask()["result"] == "Succeeded", store.describe()
     node = without_the_database(shared_site, kube.list("nodes"))
+    before = {pod["metadata"]["name"] for pod in kube.list("pod", RUNS)}
     here = {"spec": {"nodeSelector": {"kubernetes.io/hostname": node}}}
     # somebody holds the lock, so the next run is there for a while and waits for it
     held = '{"spec": {"holderIdentity": "another run", "leaseDurationSeconds": 60}}'
@@ -47,8 +48,8 @@ def test_a_node_that_stays_away_does_not_stop_the_next_runs(
     kube.apply(store.manifest(shared_site.name, EACH_MINUTE, podTemplate=here))
 
     def waiting() -> Object | None:
-        pods = [pod for pod in kube.list("pod", RUNS) if pod["status"]["phase"] == "Running"]
-        return pods[0] if pods else None
+        pods = [pod for pod in kube.list("pod", RUNS) if pod["metadata"]["name"] not in before]
+        return next((pod for pod in pods if pod["status"]["phase"] == "Running"), None)
 
     lost = eventually(waiting, timeout=120, every=0.2, what="a run", describe=store.describe)
     nodes.kill(node)
