@@ -17,7 +17,7 @@ from dpe_operator.api import constants
 from dpe_operator.api.addresses import par_sync_name
 from dpe_operator.planning.objects import Obj, Ref, controller_of, dig, moment, ref_of, uid_of
 from dpe_operator.planning.ownership import own_object
-from dpe_operator.planning.par_record import is_unfinished, job_of
+from dpe_operator.planning.par_record import is_run, is_unfinished, job_of
 from dpe_operator.planning.plan import Deletion, Notice, Situation
 
 # After the moment at which its pod was to be gone, its time to stop included.
@@ -40,10 +40,10 @@ def given_up(situation: Situation) -> GivenUp:
     deletions: list[Deletion] = []
     notices: list[Notice] = []
     moments: list[datetime] = []
+    pods = situation.observed.pods(constants.COMPONENT_PAR_SYNC)
+    going_on = [pod for pod in pods if not _has_ended(pod)]
     for job in _own_jobs(situation):
-        name = job["metadata"]["name"]
-        pods = situation.observed.pods(constants.COMPONENT_PAR_SYNC)
-        left = [pod for pod in pods if job_of(pod) == name and not _has_ended(pod)]
+        left = [pod for pod in going_on if job_of(pod) == job["metadata"]["name"]]
         at = _overdue_at(left)
         if at is None:
             continue
@@ -62,10 +62,8 @@ def _own_jobs(situation: Situation) -> Iterator[Obj]:
     owners = {uid_of(situation.resource), uid_of(cron_job)} - {""}
     for job in situation.observed.of_kind("Job"):
         owner = controller_of(job) or {}
-        component = dig(job, "metadata", "labels", constants.LABEL_COMPONENT)
-        if component == constants.COMPONENT_PAR_SYNC and owner.get("uid") in owners:
-            if is_unfinished(job):
-                yield job
+        if is_run(job) and owner.get("uid") in owners and is_unfinished(job):
+            yield job
 
 
 def _has_ended(pod: Mapping[str, Any]) -> bool:

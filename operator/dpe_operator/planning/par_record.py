@@ -65,7 +65,7 @@ def read_runs(situation: Situation, lease: Mapping[str, Any] | None) -> Runs:
     good = [run for run in results if run and run["result"] == "Succeeded"]
     good.append(_result(notes.get(constants.ANNOTATION_PAR_LAST_SUCCESS)) or {})
     last, success = _newest(results), _newest(good)
-    jobs = [job for job in situation.observed.of_kind("Job") if _is_run(job)]
+    jobs = [job for job in situation.observed.of_kind("Job") if is_run(job)]
     active = [job for job in jobs if is_unfinished(job)]
     troubles, look_again = _starting(situation, active, pods)
     return Runs(
@@ -78,7 +78,8 @@ def read_runs(situation: Situation, lease: Mapping[str, Any] | None) -> Runs:
     )
 
 
-def _is_run(job: Obj) -> bool:
+def is_run(job: Obj) -> bool:
+    """Whether a Job is a run of a copy, whoever made it."""
     component = dig(job, "metadata", "labels", constants.LABEL_COMPONENT)
     return bool(component == constants.COMPONENT_PAR_SYNC)
 
