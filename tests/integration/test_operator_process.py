@@ -301,6 +301,8 @@ def test_stranger_is_left_alone(empty_site: Site, running: OperatorProcess) -> N
 
 def test_pause(site: Site, running: OperatorProcess) -> None:
     site.annotate("DpeCluster", "radio", reconcile="disabled")
+    # a reconcile that is under way when the annotation comes may still write
+    eventually(lambda: "paused with its DpeCluster" in running.log.read_text(), log=running.log)
     site.patch("Deployment", "radio-balancer", {"spec": {"replicas": 1}})
     site.delete("ConfigMap", "radio-client-profile")
     time.sleep(2)
