@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from tests.support.planning_world import cluster
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 # The operator with one worker whose reconcile hangs (and does not let itself be cancelled, where it
-# is "deaf"), and with less patience.
+# is "deaf", or keeps the whole event loop, where it is "greedy"), and with less patience.
 _STUCK = """
 import asyncio, functools, sys
 from dpe_operator.cli.main import main
 from dpe_operator.runtime import health, operator, reconciler, watchdog
 
 async def hang(self, key):
+    while sys.argv[1] == "greedy":
+        pass
     while True:
         try:
             await asyncio.sleep(3600)
@@ -31,7 +34,7 @@ async def hang(self, key):
 
 reconciler.Reconciler.reconcile = hang
 health.STUCK_SECONDS = 1.0
-operator.watch_over = functools.partial(watchdog.watch_over, pause=0.2)
+operator.watch_over = functools.partial(watchdog.watch_over, pause=0.2, blocked=3.0)
 operator._HARD_END_SECONDS = 4.0
 sys.exit(main(["run"]))
 """
@@ -72,16 +75,28 @@ def test_it_ends_when_the_kinds_are_deleted_and_the_next_one_goes_on(
         eventually(lambda: site.find("DpeServer", "radio"), seconds=30, log=running.log)
 
 
-@pytest.mark.parametrize("hearing", ["obedient", "deaf"])
-def test_it_ends_when_a_reconcile_hangs(server: ApiServer, tmp_path: Path, hearing: str) -> None:
+def stuck(server: ApiServer, folder: Path, hearing: str) -> OperatorProcess:
+    """Return an operator that has ended by itself since its reconcile hangs."""
     server.install_crds()
     site = Site(server, server.create_namespace())
     site.create(cluster())
-    script = tmp_path / "stuck.py"
+    script = folder / "stuck.py"
     script.write_text(_STUCK)
     main = (str(script), hearing)
-    with operator(server, tmp_path, namespaces=site.namespace, main=main) as running:
+    with operator(server, folder, namespaces=site.namespace, main=main) as running:
         assert running.process.wait(timeout=30) == 1, running.log.read_text()[-3000:]
-        said = last_line(running)
+    return running
+
+
+@pytest.mark.parametrize("hearing", ["obedient", "deaf"])
+def test_it_ends_when_a_reconcile_hangs(server: ApiServer, tmp_path: Path, hearing: str) -> None:
+    said = last_line(stuck(server, tmp_path, hearing))
     assert "a reconcile has been running for" in said
     assert ("ended hard" in said) == (hearing == "deaf")
+
+
+def test_it_ends_when_its_event_loop_is_kept_busy(server: ApiServer, tmp_path: Path) -> None:
+    """And says where, so that somebody can mend it."""
+    said = stuck(server, tmp_path, "greedy").log.read_text()
+    assert "Timeout (0:00:03)!" in said
+    assert re.search(r'stuck\.py", line \d+ in hang', said), said[-2000:]

@@ -3,9 +3,14 @@
 
 Two things could look like a fault of the process and are none, so time limits begin anew after
 them: the API server was away, or the process stood still (a frozen machine).
+
+What keeps the event loop busy for good keeps this watchdog from looking too. A timer in a thread of
+the interpreter's own sees that: it writes where every thread is, and ends the process.
 """
 
 import asyncio
+import faulthandler
+import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -18,6 +23,9 @@ from dpe_operator.runtime.health import Health, Unwell
 LOOK_SECONDS: Final = 10.0
 # A pause that took so many times as long was no pause: the process stood still.
 _STOOD_STILL: Final = 3.0
+# Nothing keeps the event loop for more than parts of a second. Far longer than a Lease: a machine
+# that stood still for so long has a new holder, so this operator is ended anyway.
+BLOCKED_SECONDS: Final = 120.0
 
 
 async def watch_over(
@@ -25,14 +33,32 @@ async def watch_over(
     client: KubeClient,
     *,
     pause: float = LOOK_SECONDS,
+    blocked: float = BLOCKED_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Look at `health` every `pause` seconds until something is wrong with it.
 
+    Ends the process, with status 1, when it could not look for `blocked` seconds.
+
     Raises:
         Unwell: the process should be started anew.
     """
+    try:
+        await _look(health, client, pause=pause, blocked=blocked, clock=clock)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+async def _look(
+    health: Health,
+    client: KubeClient,
+    *,
+    pause: float,
+    blocked: float,
+    clock: Callable[[], float],
+) -> None:
     while True:
+        faulthandler.dump_traceback_later(blocked, exit=True, file=sys.stderr.fileno())
         before = clock()
         await asyncio.sleep(pause)
         if clock() - before > _STOOD_STILL * pause:
