@@ -135,9 +135,7 @@ def test_a_service_monitor_needs_the_service(render, chart_refused):
         render({"metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}})
 
 
-def test_the_lease_is_nobodys_and_outlives_an_uninstall(one):
-    """Helm must write no field of its spec: an upgrade would take the Lease from its holder."""
-    lease = one("Lease")
-    assert lease["metadata"]["name"] == "dpe-operator"
-    assert lease["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    assert "spec" not in lease
+def test_the_lease_is_made_by_the_pods_alone(render, container):
+    """Helm must not know it: a forced upgrade would take the Lease from its holder."""
+    assert not [document for document in render() if document["kind"] == "Lease"]
+    assert "--create-lease" in container()["command"]
