@@ -31,6 +31,8 @@ class OperatorRelease:
             "image.elector.tag": images["dpe-elector"].rpartition(":")[2],
             "image.parSync.tag": images["dpe-par-sync"].rpartition(":")[2],
             "watch.allNamespaces": "true",
+            # the cluster may have the CRDs of another checkout, with fields that this one lacks
+            "crds.allowFieldLoss": "true",
         }
 
     def install(self) -> None:

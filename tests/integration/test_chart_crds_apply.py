@@ -18,9 +18,12 @@ from typing import Any
 import pytest
 import yaml
 from tests.support.api_server import ApiServer
+from tests.support.operator_kit import Site, eventually
+from tests.support.planning_world import cluster
 
 from dpe_operator.api.kinds import KINDS
 from dpe_operator.crd_schema.definitions import custom_resource_definitions
+from dpe_operator.kube.crds import FieldsLost
 from dpe_operator.kube.crds import apply_crds as apply_definitions
 from dpe_operator.kube.rest import RestClient, load_configuration
 
@@ -28,6 +31,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {kind.crd_name for kind in KINDS}
+SPEC_FIELDS = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties"
 CLUSTERS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/dpeclusters.dpe.dev"
 
 
@@ -45,10 +49,10 @@ def kubeconfig_with(server: ApiServer, token: str) -> str:
     return str(path)
 
 
-def apply_crds(server: ApiServer, *, token: str) -> subprocess.CompletedProcess[str]:
+def apply_crds(server: ApiServer, *flags: str, token: str) -> subprocess.CompletedProcess[str]:
     path = kubeconfig_with(server, token)
     environment = {**os.environ, "KUBECONFIG": path, "PYTHONPATH": str(ROOT / "operator")}
-    command = [sys.executable, "-m", "dpe_operator", "crds", "--apply"]
+    command = [sys.executable, "-m", "dpe_operator", "crds", "--apply", *flags]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -111,9 +115,9 @@ def next_version() -> dict[str, Any]:
     return definition
 
 
-async def apply_as_the_job(definition: dict[str, Any]) -> None:
+async def apply_as_the_job(definition: dict[str, Any], *, allow_field_loss: bool = False) -> None:
     async with RestClient(await load_configuration()) as client:
-        await apply_definitions(client, [definition], say=print)
+        await apply_definitions(client, [definition], say=print, allow_field_loss=allow_field_loss)
 
 
 def test_old_rules_and_fields_go_whoever_applied_them(
@@ -122,11 +126,48 @@ def test_old_rules_and_fields_go_whoever_applied_them(
     """The list of versions is one field of server-side apply: it is replaced as a whole."""
     monkeypatch.setenv("KUBECONFIG", kubeconfig_with(server, job_token(server)))
     server.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-    asyncio.run(apply_as_the_job(next_version()))
+    with pytest.raises(FieldsLost, match=r"^spec\.imagePullSecrets of dpeclusters\.dpe\.dev$"):
+        asyncio.run(apply_as_the_job(next_version()))
+    asyncio.run(apply_as_the_job(next_version(), allow_field_loss=True))
     schema, wanted = spec_schema(server.request("GET", CLUSTERS)[1]), spec_schema(next_version())
     rules = [rule["rule"] for rule in schema["x-kubernetes-validations"]]
     assert rules == [rule["rule"] for rule in wanted["x-kubernetes-validations"]]
     assert set(schema["properties"]) == set(wanted["properties"])
+
+
+def newer_crds(server: ApiServer) -> None:
+    """Make the CRD of DpeCluster one of a later version, with a field of which we know nothing."""
+    patch = {"op": "add", "path": f"{SPEC_FIELDS}/later", "value": {"type": "string"}}
+    content = "application/json-patch+json"
+    assert server.request("PATCH", CLUSTERS, [patch], content_type=content)[0] == 200
+
+
+def test_crds_of_an_older_image_are_refused_as_they_would_take_what_resources_hold(
+    server: ApiServer,
+) -> None:
+    token, site = job_token(server), Site(server, server.create_namespace())
+    assert apply_crds(server, "--allow-field-loss", token=token).returncode == 0
+    newer_crds(server)
+    site.create(cluster(processors=[]))
+
+    def held() -> bool:
+        return site.get("DpeCluster", "radio")["spec"].get("later") == "held"
+
+    def is_taken() -> bool:  # a moment after the schema was
+        site.patch("DpeCluster", "radio", {"spec": {"later": "held"}})
+        return held()
+
+    eventually(is_taken)
+    before = server.request("GET", CLUSTERS)[1]["metadata"]["resourceVersion"]
+    done = apply_crds(server, token=token)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "lack what the cluster's have: spec.later of dpeclusters.dpe.dev. " in done.stderr
+    assert "crds.install=false" in done.stderr and "crds.allowFieldLoss=true" in done.stderr
+    assert server.request("GET", CLUSTERS)[1]["metadata"]["resourceVersion"] == before
+    assert held()
+
+    assert apply_crds(server, "--allow-field-loss", token=token).returncode == 0
+    eventually(lambda: not held())
 
 
 def test_a_failed_job_stays_for_its_log_and_its_rights_go(server: ApiServer) -> None:

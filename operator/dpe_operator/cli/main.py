@@ -32,6 +32,11 @@ def _parser() -> argparse.ArgumentParser:
     crds.add_argument(
         "--apply", action="store_true", help="install or upgrade them in the cluster and wait"
     )
+    crds.add_argument(
+        "--allow-field-loss",
+        action="store_true",
+        help="with --apply: also if the cluster's CRDs have fields that these lack",
+    )
     crds.set_defaults(action=_crds)
     render = commands.add_parser(
         "render", help="print what would be made of a DpeCluster, DpeServer, ..."
@@ -104,7 +109,7 @@ def _crds(options: argparse.Namespace) -> int:
     if options.apply:
         from dpe_operator.cli.crds import apply  # noqa: PLC0415
 
-        return asyncio.run(apply())
+        return asyncio.run(apply(allow_field_loss=options.allow_field_loss))
     from dpe_operator.crd_schema.definitions import crd_files  # noqa: PLC0415
 
     print("---\n".join(text for _, text in sorted(crd_files().items())), end="")

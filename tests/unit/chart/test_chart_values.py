@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from dpe_operator.api.kinds import KINDS
+from dpe_operator.cli.crds import REFUSED
 
 CHART = Path("charts/dpe-operator")
 
@@ -83,6 +84,19 @@ def test_the_crd_job_names_every_crd_that_there_is(one):
 def test_the_crds_have_a_switch_of_their_own(render):
     rendered = render({"crds": {"install": False}})
     assert not [d for d in rendered if d["metadata"]["name"].endswith("-crds")]
+
+
+def test_fields_are_given_up_only_when_told_so_and_a_refusal_is_not_tried_again(one):
+    def container(values=None):
+        return one("Job", values=values)["spec"]["template"]["spec"]["containers"][0]
+
+    assert container()["command"] == ["dpe-operator", "crds", "--apply"]
+    told = container({"crds": {"allowFieldLoss": True}})
+    assert told["command"] == ["dpe-operator", "crds", "--apply", "--allow-field-loss"]
+    [rule] = one("Job")["spec"]["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob"
+    assert rule["onExitCodes"]["containerName"] == told["name"]
+    assert rule["onExitCodes"]["values"] == [REFUSED]
 
 
 def test_the_helm_test_asks_all_replicas(one):
