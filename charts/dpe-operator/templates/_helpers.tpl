@@ -80,6 +80,44 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end -}}
 {{- end -}}
 
+{{/* Names of the rights to look after one namespace, and all. They are the same in every release: of two operators in one
+     namespace each undoes what the other does. So Helm refuses a second one, as these objects are another release's;
+     and where they are applied without Helm, they give the rights to one operator only. */}}
+{{- define "dpe.watchName" -}}dpe-operator{{- end -}}
+{{- define "dpe.watchAllName" -}}dpe-operator:all-namespaces{{- end -}}
+
+{{/* The same between a release for all namespaces and one for some, whose rights are objects of two kinds. A release for
+     some looks only if it makes a ClusterRoleBinding itself: to others the right to look at one may be missing, and
+     Helm would end over that. */}}
+{{- define "dpe.refuseSecondOperator" -}}
+{{- $kinds := "rbac.authorization.k8s.io/v1" -}}
+{{- if .Values.watch.allNamespaces -}}
+{{- range (lookup $kinds "RoleBinding" "" "").items -}}
+{{- if and (eq .metadata.name (include "dpe.watchName" $)) (include "dpe.isAnothers" (dict "root" $ "found" .)) -}}
+{{- fail (printf "namespace %s is looked after by the operator %s already, and two would undo each other's work: take the namespace out of that release (watch.namespaces), or uninstall it; or name the namespaces of this one in watch.namespaces" .metadata.namespace (include "dpe.subject" .)) -}}
+{{- end -}}
+{{- end -}}
+{{- else if or .Values.crds.install .Values.rbac.clusterReads -}}
+{{- with lookup $kinds "ClusterRoleBinding" "" (include "dpe.watchAllName" .) -}}
+{{- if include "dpe.isAnothers" (dict "root" $ "found" .) -}}
+{{- fail (printf "all namespaces are looked after by the operator %s already, and two in one namespace would undo each other's work: uninstall it, or give that release its namespaces (watch.namespaces, watch.allNamespaces=false)" (include "dpe.subject" .)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Not empty if an object that was looked up is not of this release; call with (dict "root" $ "found" object). */}}
+{{- define "dpe.isAnothers" -}}
+{{- $notes := .found.metadata.annotations | default dict -}}
+{{- $owner := list (index $notes "meta.helm.sh/release-namespace") (index $notes "meta.helm.sh/release-name") -}}
+{{- if ne (toJson $owner) (list .root.Release.Namespace .root.Release.Name | toJson) -}}yes{{- end -}}
+{{- end -}}
+
+{{/* Whom a binding gives rights to, as NAMESPACE/ACCOUNT. */}}
+{{- define "dpe.subject" -}}
+{{- range .subjects | default list }}{{ .namespace }}/{{ .name }}{{ end -}}
+{{- end -}}
+
 {{/* Security of every pod of this chart: as the Pod Security Standard "restricted" wants it. */}}
 {{- define "dpe.podSecurity" -}}
 runAsNonRoot: true

@@ -84,12 +84,29 @@ def test_rights_are_roles_in_the_watched_namespaces(render):
     }
 
 
+@pytest.mark.parametrize("values", [EVERYTHING, ALL_NAMESPACES])
+def test_the_rights_to_look_after_a_namespace_have_one_name_in_all_releases(render, values):
+    """So a second operator there is refused by Helm, or gets the rights in the first one's place."""
+
+    def names(**release):
+        return {
+            (d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"])
+            for d in render(values, **release)
+            if d["kind"] in ("RoleBinding", "ClusterRoleBinding")
+            and not d["metadata"]["name"].endswith(("-lease", "-crds", "-test"))
+        }
+
+    found = names()
+    assert found
+    assert found == names(release="radio", namespace="radio-system")
+
+
 def test_without_a_list_only_the_release_namespace_is_watched(one):
     assert one("Role", "dpe-operator")["metadata"]["namespace"] == "dpe-system"
 
 
 def test_all_namespaces_means_one_cluster_role_with_the_same_rules(one, render):
-    wide = one("ClusterRole", "dpe-system:dpe-operator", values=ALL_NAMESPACES)
+    wide = one("ClusterRole", "dpe-operator:all-namespaces", values=ALL_NAMESPACES)
     assert wide["rules"] == one("Role", "dpe-operator")["rules"]
     assert not [
         document
