@@ -21,6 +21,7 @@ from dpe_operator.planning.plan import Change, Deletion, Notice, Plan, Situation
 from dpe_operator.planning.record import LISTEN_SECONDS
 from dpe_operator.planning.server_draft import ServerDraft, draft_server
 from dpe_operator.planning.server_status import (
+    hopeless_in,
     pair_fields,
     pair_parts,
     ready_message,
@@ -135,7 +136,11 @@ def _requeue(situation: Situation, draft: ServerDraft, found: Sorted) -> float |
         return RETRY_SECONDS
     if not has_balancer(draft.spec):
         return None
-    moments = (calm_in(draft, situation.now), _listen_again(situation, draft))
+    moments = (
+        calm_in(draft, situation.now),
+        _listen_again(situation, draft),
+        hopeless_in(situation, draft),
+    )
     return min((moment for moment in moments if moment is not None), default=None)
 
 

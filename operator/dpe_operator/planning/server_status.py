@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the status of a pair says: its members, its balancer, who serves and who would take over."""
 
+from collections.abc import Iterable
+
 from dpe_operator.api import constants
 from dpe_operator.api.addresses import balancer_name, member_name
 from dpe_operator.api.server import DpeServerSpec, Member
@@ -9,9 +11,9 @@ from dpe_operator.planning.objects import Obj, Ref, dig
 from dpe_operator.planning.ownership import own_object
 from dpe_operator.planning.plan import Notice, Situation
 from dpe_operator.planning.record import Record
-from dpe_operator.planning.server_draft import ServerDraft
+from dpe_operator.planning.server_draft import GIVE_UP_SECONDS, ServerDraft
 from dpe_operator.planning.summary import Part
-from dpe_operator.planning.workloads import workload_state
+from dpe_operator.planning.workloads import settled_for, workload_state
 
 MEMBERS_READY = "MembersReady"
 BALANCER_READY = "BalancerReady"
@@ -141,8 +143,42 @@ def _member_problem(
         text = workload.describe() or "its pod is not there yet"
         return f"{member.name}: {text}", workload.hard, workload.updating and workload.exists
     if checked and state != "Up":
-        return f"{down}, though its pod is ready", False, False
+        hopeless = _hopeless_in(situation, draft, member) == 0
+        return f"{down}, though its pod is ready", hopeless, False
     return "", False, False
+
+
+def hopeless_in(situation: Situation, draft: ServerDraft) -> float | None:
+    """Return after how many seconds more is to be said of what does not come up, as no event tells;
+    None: nothing."""
+    waits = [_hopeless_in(situation, draft, member) for member in draft.spec.members]
+    waits.append(_never_served_in(situation, draft))
+    return min((wait for wait in waits if wait), default=None)
+
+
+def _hopeless_in(situation: Situation, draft: ServerDraft, member: Member) -> float | None:
+    """Return in how many seconds a member whose pod is ready, and that the balancer finds down,
+    will not come up by waiting any more (0: so far already); None: it is not such a one."""
+    record = draft.record
+    if not (has_balancer(draft.spec) and record.fresh) or record.state(member.name) != "Down":
+        return None
+    pods = situation.observed.pods(constants.COMPONENT_MEMBER, member=member.name)
+    return _given_up_in([pods], situation)
+
+
+def _never_served_in(situation: Situation, draft: ServerDraft) -> float | None:
+    """Return the same of a pair whose pods are ready, and of which no server was ever healthy."""
+    if not has_balancer(draft.spec) or draft.record.active is not None:
+        return None
+    observed = situation.observed
+    members = draft.spec.in_cluster_members
+    pods = [observed.pods(constants.COMPONENT_MEMBER, member=member.name) for member in members]
+    return _given_up_in([*pods, observed.pods(constants.COMPONENT_BALANCER)], situation)
+
+
+def _given_up_in(groups: Iterable[list[Obj]], situation: Situation) -> float | None:
+    ready = min(settled_for(pods, situation.now) for pods in groups)
+    return max(GIVE_UP_SECONDS - ready, 0.0) if ready else None
 
 
 def _balancer_part(situation: Situation, draft: ServerDraft) -> Part:
@@ -163,11 +199,14 @@ def _balancer_part(situation: Situation, draft: ServerDraft) -> Part:
             "both balancer pods are ready, and no server has been healthy yet, so clients are not"
             " served: see health.path and what it answers"
         )
-        return _part(BALANCER_READY, "NoActiveMember", note, workload.hard, False)
+        hard = workload.hard or _never_served_in(situation, draft) == 0
+        return _part(BALANCER_READY, "NoActiveMember", note, hard, False)
     if not record.fresh:
         note = "no balancer is routed, clients are not served"
         note = f"{note}: {text}" if text else note
-        return _part(BALANCER_READY, "NotRouted", note, workload.hard, False)
+        # with all pods ready there is nothing left to wait for
+        hard = workload.hard or workload.rolled_out
+        return _part(BALANCER_READY, "NotRouted", note, hard, False)
     if not workload.rolled_out:
         note = workload.count("balancer pods")
         return _part(BALANCER_READY, "BalancerMissing", note, workload.hard, workload.updating)

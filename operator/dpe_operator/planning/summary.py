@@ -70,7 +70,7 @@ def summarise(
     text = "; ".join(part.message for part in bad)
     updating = [part for part in parts if part.updating]
     degraded = bool(bad) and (
-        any(part.hard for part in bad) or (_was_ready(conditions) and not updating)
+        any(part.hard for part in bad) or (_was_there(conditions, bad) and not updating)
     )
     _ready(conditions, verdict, bad, text, ready_message)
     if updating or (bad and not degraded):
@@ -87,10 +87,15 @@ def summarise(
         conditions.set(part.condition, part.ok, part.reason, part.message)
 
 
-def _was_ready(conditions: Conditions) -> bool:
-    return (
-        conditions.before(constants.CONDITION_READY).get("status") == "True"
-        or conditions.before(constants.CONDITION_DEGRADED).get("status") == "True"
+def _was_there(conditions: Conditions, bad: Sequence[Part]) -> bool:
+    """Whether something of what is missing was there in the reconcile before.
+
+    The parts are asked too: Ready is False while a spec is refused or cannot be applied, however
+    well all is that runs.
+    """
+    kinds = [constants.CONDITION_READY, *(part.condition for part in bad)]
+    return conditions.before(constants.CONDITION_DEGRADED).get("status") == "True" or any(
+        conditions.before(kind).get("status") == "True" for kind in kinds
     )
 
 
