@@ -59,6 +59,8 @@ class World:
         before = self.objects.get(ref_of(stored))
         self._count += 1
         meta["uid"] = before["metadata"]["uid"] if before else f"uid-{self._count}"
+        if made := dig(before, "metadata", "creationTimestamp"):
+            meta.setdefault("creationTimestamp", made)
         if stored["kind"] == "Service":
             address = dig(before, "spec", "clusterIP") or f"10.96.0.{self._count}"
             stored["spec"].setdefault("clusterIP", address)

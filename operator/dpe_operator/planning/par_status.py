@@ -7,7 +7,7 @@ from typing import Final
 
 from dpe_operator.api import constants
 from dpe_operator.api.addresses import par_sync_name
-from dpe_operator.api.par_store import ParStoreTemplate
+from dpe_operator.api.par_store import ParStoreTemplate, ParSync
 from dpe_operator.builders.claims import CLAIM
 from dpe_operator.builders.par_claims import Location, claim_name, locations
 from dpe_operator.planning.claims import claim_problems, volume_of
@@ -104,7 +104,7 @@ def _freshness(situation: Situation, store: ParStoreTemplate, runs: Runs) -> Par
     assert store.sync is not None
     since = moment_of(dig(runs.success, "finishedAt"))
     if since is None:
-        return Part(COPY_FRESH, None, "NoCopyYet", "No run has succeeded yet.")
+        return _first_copy(situation, store.sync)
     of = f"the copy is of {timestamp(since)}"
     if store.sync.suspend:
         return Part(COPY_FRESH, None, "Suspended", f"The schedule is suspended; {of}.")
@@ -113,6 +113,25 @@ def _freshness(situation: Situation, store: ParStoreTemplate, runs: Runs) -> Par
         text = f"{of}, older than the schedule {_schedule(store)} allows"
         return Part(COPY_FRESH, False, "TooOld", text)
     return Part(COPY_FRESH, True, "AsScheduled", f"{of[0].upper()}{of[1:]}.")
+
+
+def _first_copy(situation: Situation, sync: ParSync) -> Part:
+    """Say whether the first copy is still to come, or should have been made long ago."""
+    begun = _set_up_at(situation)
+    end = overdue_at(sync, begun) if begun is not None and not sync.suspend else None
+    if begun is None or end is None or end > situation.now:
+        return Part(COPY_FRESH, None, "NoCopyYet", "No run has succeeded yet.")
+    text = (
+        f"no run has succeeded since the schedule was set up at {timestamp(begun)}, and one should"
+        f" have by {timestamp(end)}"
+    )
+    return Part(COPY_FRESH, False, "NoCopyYet", text)
+
+
+def _set_up_at(situation: Situation) -> datetime | None:
+    """Return since when Kubernetes has the schedule; None: it has none of ours yet."""
+    ref = Ref("CronJob", situation.namespace, par_sync_name(situation.name))
+    return moment_of(dig(own_object(situation, ref), "metadata", "creationTimestamp"))
 
 
 def state_findings(conditions: Conditions, store: ParStoreTemplate, runs: Runs) -> None:
@@ -245,7 +264,7 @@ def look_again(
     """Return in how many seconds something is to be said or done that no event tells of; `also` is
     another moment for it."""
     moments = [upcoming(situation, store), runs.look_again, also]
-    since = moment_of(dig(runs.success, "finishedAt"))
+    since = moment_of(dig(runs.success, "finishedAt")) or _set_up_at(situation)
     if store is not None and store.sync is not None and since is not None:
         moments.append(overdue_at(store.sync, since))
     waits = [moment - situation.now for moment in moments if moment and moment > situation.now]
