@@ -15,7 +15,7 @@ from typing import Final
 from dpe_operator.planning.objects import Obj, Ref, dig, is_terminating, moment, ref_of, uid_of
 from dpe_operator.planning.ownership import own_object
 from dpe_operator.planning.plan import Deletion, Notice, Situation
-from dpe_operator.planning.workloads import is_ready
+from dpe_operator.planning.workloads import alive, is_ready
 
 # As the projected tokens ask for (expirationSeconds 3607): after that every pod has been given one
 # of the account that is there now.
@@ -27,7 +27,7 @@ def refused_pods(situation: Situation, pods: Iterable[Obj], account: str) -> lis
 
     Args:
         situation: the resource and its live objects.
-        pods: the pods to look at; those on their way out are passed over.
+        pods: the pods to look at; those on their way out, and out, are passed over.
         account: name of our service account that they run under.
     """
     live = own_object(situation, Ref("ServiceAccount", situation.namespace, account))
@@ -36,7 +36,7 @@ def refused_pods(situation: Situation, pods: Iterable[Obj], account: str) -> lis
         return []
     return [
         pod
-        for pod in pods
+        for pod in alive(pods)
         if not is_terminating(pod)
         and dig(pod, "spec", "serviceAccountName") == account
         and (born := _created(pod)) is not None
@@ -62,12 +62,12 @@ def refused_balancer(
     They go on serving with a token that is refused, but none of them can take over. So the next one
     goes only when those that are new already are ready: clients always have one.
     """
-    alive = [pod for pod in pods if not is_terminating(pod)]
-    refused = refused_pods(situation, alive, account)
+    running = [pod for pod in alive(pods) if not is_terminating(pod)]
+    refused = refused_pods(situation, running, account)
     if not refused:
         return []
     first = min(refused, key=lambda pod: (_name(pod) == routed, is_ready(pod), _name(pod)))
-    others = [pod for pod in alive if pod is not first]
+    others = [pod for pod in running if pod is not first]
     new = [pod for pod in others if pod not in refused]
     return [_deletion(first)] if others and all(is_ready(pod) for pod in new) else []
 

@@ -10,8 +10,8 @@ renew the Lease of the copy stops, and who hangs writes nothing.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from dpe_operator.api import constants
 from dpe_operator.api.addresses import par_sync_name
@@ -19,10 +19,7 @@ from dpe_operator.planning.objects import Obj, Ref, controller_of, dig, moment, 
 from dpe_operator.planning.ownership import own_object
 from dpe_operator.planning.par_record import is_run, is_unfinished, job_of
 from dpe_operator.planning.plan import Deletion, Notice, Situation
-
-# After the moment at which its pod was to be gone, its time to stop included.
-PATIENCE: Final = timedelta(seconds=60)
-_ENDED: Final = frozenset({"Succeeded", "Failed"})
+from dpe_operator.planning.workloads import PATIENCE, alive
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ def given_up(situation: Situation) -> GivenUp:
     notices: list[Notice] = []
     moments: list[datetime] = []
     pods = situation.observed.pods(constants.COMPONENT_PAR_SYNC)
-    going_on = [pod for pod in pods if not _has_ended(pod)]
+    going_on = alive(pods)
     for job in _own_jobs(situation):
         left = [pod for pod in going_on if job_of(pod) == job["metadata"]["name"]]
         at = _overdue_at(left)
@@ -64,10 +61,6 @@ def _own_jobs(situation: Situation) -> Iterator[Obj]:
         owner = controller_of(job) or {}
         if is_run(job) and owner.get("uid") in owners and is_unfinished(job):
             yield job
-
-
-def _has_ended(pod: Mapping[str, Any]) -> bool:
-    return dig(pod, "status", "phase") in _ENDED
 
 
 def _overdue_at(pods: Iterable[Mapping[str, Any]]) -> datetime | None:

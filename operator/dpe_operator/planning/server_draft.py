@@ -217,7 +217,7 @@ def _view(situation: Situation, member: Member, choice: Choice, record: Record) 
     if member.is_external:
         return MemberView(member.name, True, True, False, True, state)
     pods = situation.observed.pods(constants.COMPONENT_MEMBER, member=member.name)
-    workload = workload_state(live, pods)
+    workload = workload_state(live, pods, situation.now)
     healthy = workload.rolled_out and is_settled(pods, situation.now)
     lost = state == "Down" and settled_for(pods, situation.now) >= GIVE_UP_SECONDS
     return MemberView(

@@ -138,7 +138,7 @@ def _member_problem(
     name = member_name(situation.name, member.name)
     live = own_object(situation, Ref("Deployment", situation.namespace, name))
     pods = situation.observed.pods(constants.COMPONENT_MEMBER, member=member.name)
-    workload = workload_state(live, pods)
+    workload = workload_state(live, pods, situation.now)
     if not workload.rolled_out:
         text = workload.describe() or "its pod is not there yet"
         return f"{member.name}: {text}", workload.hard, workload.updating and workload.exists

@@ -19,12 +19,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from dpe_operator.api import constants
-from dpe_operator.planning.objects import Obj, dig
+from dpe_operator.planning.objects import dig
 from dpe_operator.planning.schedules import ScheduleError, clashes
 
 _ANY_YEAR: Final = datetime(2024, 1, 1, tzinfo=UTC)
 _CONTAINER: Final = "dpe"
-_ENDED: Final = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +65,6 @@ def kept_apart(one: Declared, two: Declared) -> bool:
         return not clashes((one.schedule, two.schedule), "UTC", now=_ANY_YEAR)
     except ScheduleError:
         return False
-
-
-def alive(pods: Iterable[Obj]) -> list[Obj]:
-    """Return the pods in which something may still run."""
-    return [pod for pod in pods if dig(pod, "status", "phase") not in _ENDED]
 
 
 def mode_of(labels: Mapping[str, Any] | None) -> str | None:

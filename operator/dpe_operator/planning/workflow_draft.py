@@ -35,11 +35,11 @@ from dpe_operator.planning.plan import Child, Deletion, Situation
 from dpe_operator.planning.pod_acceptance import if_new, pod_problems
 from dpe_operator.planning.shared import workflow_context
 from dpe_operator.planning.templates import Choice, Rendered, choose, remember, with_unit
-from dpe_operator.planning.workflow_change import Steps, alive, mode_of, plan_members
+from dpe_operator.planning.workflow_change import Steps, mode_of, plan_members
 from dpe_operator.planning.workflow_members import member_views
 from dpe_operator.planning.workflow_problems import workflow_problems
 from dpe_operator.planning.workflow_schedules import declared_schedules
-from dpe_operator.planning.workloads import workload_state
+from dpe_operator.planning.workloads import alive, workload_state
 
 _STANDBY: Final = "standby"
 _PASSED_ON: Final = (constants.ANNOTATION_ACCEPT_MEMORY_LOSS, constants.ANNOTATION_ADOPT_MEMORY)

@@ -12,8 +12,8 @@ from dpe_operator.planning.objects import Obj, Ref, dig, is_terminating
 from dpe_operator.planning.ownership import own_object
 from dpe_operator.planning.plan import Situation
 from dpe_operator.planning.templates import runs
-from dpe_operator.planning.workflow_change import Declared, MemberView, alive, declared_in
-from dpe_operator.planning.workloads import is_settled, workload_state
+from dpe_operator.planning.workflow_change import Declared, MemberView, declared_in
+from dpe_operator.planning.workloads import alive, is_settled, workload_state
 
 
 def member_views(
@@ -50,7 +50,7 @@ def _view(
     exists = live is not None and not is_terminating(live)
     pods = situation.observed.pods(component_of(kind), member=str(number))
     running = alive(pods)
-    workload = workload_state(live, pods)
+    workload = workload_state(live, pods, situation.now)
     return MemberView(
         number,
         exists=exists,

@@ -81,7 +81,8 @@ def look(situation: Situation, draft: WorkflowDraft) -> Look:
     workloads = []
     for name, member in zip(names, members, strict=True):
         live = own_object(situation, Ref("Deployment", situation.namespace, name))
-        workloads.append(workload_state(live, situation.observed.pods(component, member=member)))
+        pods = situation.observed.pods(component, member=member)
+        workloads.append(workload_state(live, pods, situation.now))
     lease = Ref("Lease", situation.namespace, workflow_name(situation.name, component))
     holding = Holding()
     if draft.standby:

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads Deployments and pods: is it rolled out, and if not, why, in words an admin can act on."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from dpe_operator.planning.objects import Obj, condition, dig, is_terminating
+from dpe_operator.planning.objects import Obj, condition, dig, is_terminating, moment
 
 # A pod counts as settled only after this time: the balancer needs as long to see that the pod
 # before it was gone, and until then its record may still say UP of that one.
 SETTLE: Final = timedelta(seconds=3)
+# After the moment at which a pod was to be gone, its time to stop included: its machine is away, or
+# a process hangs in a volume.
+PATIENCE: Final = timedelta(seconds=60)
 
+_ENDED: Final = frozenset({"Succeeded", "Failed"})
 _CANNOT_START: Final = {
     "ErrImagePull": "its image cannot be pulled",
     "ImagePullBackOff": "its image cannot be pulled",
@@ -71,8 +75,10 @@ class WorkloadState:
         return "; ".join(dict.fromkeys(trouble.text for trouble in ordered))
 
 
-def workload_state(deployment: Mapping[str, Any] | None, pods: Iterable[Obj]) -> WorkloadState:
-    """Judge a Deployment by its status and its pods."""
+def workload_state(
+    deployment: Mapping[str, Any] | None, pods: Iterable[Obj], now: datetime | None = None
+) -> WorkloadState:
+    """Judge a Deployment by its status and its pods; `now` tells pods that should long be gone."""
     if deployment is None:
         return WorkloadState(False, 0, 0, 0, False)
     wanted = int(dig(deployment, "spec", "replicas", default=1))
@@ -81,7 +87,8 @@ def workload_state(deployment: Mapping[str, Any] | None, pods: Iterable[Obj]) ->
     current = int(status.get("observedGeneration", 0)) >= int(
         dig(deployment, "metadata", "generation", default=0)
     )
-    rolled_out = current and all(value == wanted for value in count.values())
+    full = current and all(value == wanted for value in count.values())
+    rolled_out = full and not is_terminating(deployment)
     updated = count["updatedReplicas"]
     return WorkloadState(
         exists=True,
@@ -91,25 +98,85 @@ def workload_state(deployment: Mapping[str, Any] | None, pods: Iterable[Obj]) ->
         rolled_out=rolled_out,
         updated=updated,
         updating=not current or updated < wanted or count["replicas"] > updated,
-        troubles=() if rolled_out else tuple(_troubles(deployment, pods)),
+        troubles=() if rolled_out else tuple(_troubles(deployment, list(pods), now)),
     )
 
 
 _COUNTS: Final = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
 
 
-def _troubles(deployment: Mapping[str, Any], pods: Iterable[Obj]) -> Iterator[Trouble]:
+def _troubles(
+    deployment: Mapping[str, Any], pods: Sequence[Obj], now: datetime | None
+) -> Iterator[Trouble]:
+    yield from _standing_still(deployment)
     failure = condition(deployment, "ReplicaFailure")
     if failure and failure.get("status") == "True":
         yield Trouble(f"pods are refused: {failure.get('message', '')}", hard=True)
-    for pod in pods:
-        trouble = pod_trouble(pod)
-        if trouble:
-            yield trouble
+    found = [trouble for pod in _not_replaced(pods) if (trouble := pod_trouble(pod))]
+    yield from found
+    if not found and dig(deployment, "spec", "strategy", "type") == "Recreate":
+        yield from (_leaving(pod, now) for pod in alive(pods) if is_terminating(pod))
     progressing = condition(deployment, "Progressing")
     if progressing and progressing.get("reason") == "ProgressDeadlineExceeded":
         name = deployment["metadata"]["name"]
         yield Trouble(f"Deployment {name} made no progress within its deadline", hard=True)
+
+
+def _standing_still(deployment: Mapping[str, Any]) -> Iterator[Trouble]:
+    """Say what keeps Kubernetes from carrying a Deployment out, or us from making it anew."""
+    name = deployment["metadata"]["name"]
+    if is_terminating(deployment):
+        kept = ", ".join(dig(deployment, "metadata", "finalizers", default=[]))
+        by = f" (its finalizers keep it: {kept})" if kept else ""
+        text = f"Deployment {name} is being deleted, and made anew when it is gone{by}"
+        yield Trouble(text, hard=False)
+    if dig(deployment, "spec", "paused"):
+        cure = f"kubectl rollout resume deployment {name}"
+        yield Trouble(
+            f"Deployment {name} is paused, so its pods stay as they are ({cure})", hard=True
+        )
+
+
+def _leaving(pod: Mapping[str, Any], now: datetime | None) -> Trouble:
+    """Name a pod that the next one of its Deployment waits for."""
+    name, node = pod["metadata"]["name"], dig(pod, "spec", "nodeName", default="no node")
+    text = f"pod {name} on {node} was told to end and is not gone; only then the next one is made"
+    if now is None or not is_lost(pod, now):
+        return Trouble(text, hard=False)
+    cure = f"kubectl delete pod {name} --force, when it is certain that it runs no more"
+    return Trouble(
+        f"{text}. That machine is away, or a process hangs in a volume ({cure})", hard=True
+    )
+
+
+def _not_replaced(pods: Sequence[Obj]) -> Iterator[Obj]:
+    """Leave out pods that have ended and have a successor: Kubernetes keeps them, as evicted ones,
+    and they say nothing of today."""
+    born = [_born(pod) for pod in pods]
+    youngest = max((at for at in born if at is not None), default=None)
+    for pod, at in zip(pods, born, strict=True):
+        if not has_ended(pod) or at is None or at == youngest:
+            yield pod
+
+
+def _born(pod: Mapping[str, Any]) -> datetime | None:
+    return moment(dig(pod, "metadata", "creationTimestamp"))
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether nothing runs in a pod any more, nor ever will."""
+    return dig(pod, "status", "phase") in _ENDED
+
+
+def alive(pods: Iterable[Obj]) -> list[Obj]:
+    """Return the pods in which something may still run."""
+    return [pod for pod in pods if not has_ended(pod)]
+
+
+def is_lost(pod: Mapping[str, Any], now: datetime) -> bool:
+    """Whether a pod should long be gone: it is not waited for where another one is there."""
+    gone = moment(dig(pod, "metadata", "deletionTimestamp"))
+    return gone is not None and gone + PATIENCE <= now
 
 
 def pod_trouble(pod: Mapping[str, Any]) -> Trouble | None:
@@ -179,8 +246,12 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
 
 
 def is_settled(pods: Iterable[Obj], now: datetime) -> bool:
-    """Whether exactly the ready pods are there, each ready for `SETTLE` already."""
-    found = list(pods)
+    """Whether exactly the ready pods are there, each ready for `SETTLE` already.
+
+    Not counted are pods that have ended, which Kubernetes keeps, and those of a machine that is
+    lost, which stay until it is back: no Service sends them anything.
+    """
+    found = _counted(pods, now)
     return bool(found) and all(
         not is_terminating(pod) and is_ready(pod) and _ready_since(pod) <= now - SETTLE
         for pod in found
@@ -189,10 +260,14 @@ def is_settled(pods: Iterable[Obj], now: datetime) -> bool:
 
 def settled_for(pods: Iterable[Obj], now: datetime) -> float:
     """Return for how many seconds all pods have been ready; 0 while one is not."""
-    found = list(pods)
+    found = _counted(pods, now)
     if not found or not all(is_ready(pod) and not is_terminating(pod) for pod in found):
         return 0.0
     return min((now - _ready_since(pod)).total_seconds() for pod in found)
+
+
+def _counted(pods: Iterable[Obj], now: datetime) -> list[Obj]:
+    return [pod for pod in alive(pods) if not is_lost(pod, now)]
 
 
 def _ready_since(pod: Mapping[str, Any]) -> datetime:

@@ -151,3 +151,14 @@ def test_balancers_of_the_account_that_is_there_stay(pair: World) -> None:
         created(pair.get("Pod", name), pair.now)
     plan = pair.plan(KIND, "radio")
     assert gone(plan) == set() and "TokenRefused" not in reasons(plan)
+
+
+def test_a_balancer_that_was_evicted_meanwhile_holds_nothing_up(pair: World) -> None:
+    first = BALANCERS[0]
+    evicted = pair.get("Pod", first)
+    created(evicted, pair.now)
+    evicted["status"]["phase"] = "Failed"
+    ready(evicted, "False")
+    pair.put({**evicted, "metadata": {**evicted["metadata"], "name": "radio-balancer-new"},
+              "status": pair.get("Pod", BALANCERS[1])["status"]})  # fmt: skip
+    assert gone(pair.plan(KIND, "radio")) == {BALANCERS[1]}
