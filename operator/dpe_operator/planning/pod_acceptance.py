@@ -18,7 +18,7 @@ from dpe_operator.api.server import ServerSpec
 from dpe_operator.builders.par_mounts import par_env
 from dpe_operator.planning.cluster_workflow import entries
 from dpe_operator.planning.plan import Situation
-from dpe_operator.planning.quantities import quantity
+from dpe_operator.planning.quantities import is_whole, quantity
 
 _KEY: Final = re.compile(KEY_PATTERN)
 _LONGEST_DOMAIN: Final = 253
@@ -135,7 +135,7 @@ def _amount_problem(name: str, amount: str) -> str:
         )
     if quantity(amount) < 0:
         return f"is {amount}, which is below zero: write what is needed"
-    if _is_device(name) and quantity(amount) % 1:
+    if _is_device(name) and not is_whole(quantity(amount)):
         return f"is {amount}, but devices are counted whole: write a number such as 1"
     return ""
 

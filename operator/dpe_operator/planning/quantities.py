@@ -18,9 +18,14 @@ def quantity(text: str) -> Decimal:
     Raises:
         ValueError: it is none.
     """
-    number = text.rstrip("numkMGTPEi")
+    number = text.rstrip("numkKMGTPEi")
     suffix = text[len(number) :]
     try:
         return Decimal(number) * _SUFFIX[suffix]
     except (InvalidOperation, KeyError):
         raise ValueError(f"{text!r} is not a quantity such as 500m or 1Gi") from None
+
+
+def is_whole(amount: Decimal) -> bool:
+    """Whether an amount is a whole number, of however many digits."""
+    return amount == amount.to_integral_value()

@@ -82,3 +82,33 @@ def test_what_the_api_server_refuses_now_is_still_read(row: BadInput) -> None:
 def test_what_kubernetes_takes_is_taken(amounts: Any) -> None:
     world = World(server(resources=amounts, podAnnotations={"Studio.Example/x": ""}))
     assert accepted(world, SERVER, "radio")[0] == "True"
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [
+        {"memory": "524288Ki"},
+        {"memory": "1e9", "cpu": ".5"},
+        {"nvidia.com/gpu": "1e30"},
+        {"nvidia.com/gpu": "2000m"},
+    ],
+    ids=lambda amounts: str(next(iter(amounts.values()))),
+)
+def test_amounts_are_read_however_they_are_written(amounts: dict[str, str]) -> None:
+    world = World(server(resources={"requests": amounts, "limits": amounts}))
+    assert accepted(world, SERVER, "radio")[0] == "True"
+
+
+def test_a_part_of_a_device_is_refused() -> None:
+    amounts = {"nvidia.com/gpu": "1.5"}
+    world = World(server(resources={"requests": amounts, "limits": amounts}))
+    assert "devices are counted whole" in accepted(world, SERVER, "radio")[1]
+
+
+def test_a_claim_may_be_counted_in_kib() -> None:
+    world = ParWorld(par_store(master={"size": "2097152Ki"}))
+    world.work()
+    world.bind()
+    world.change(master={"size": "3Gi"})
+    world.work()
+    assert world.said("Accepted")[0] == "True" and world.said("ClaimsAsWanted")[0] == "True"
