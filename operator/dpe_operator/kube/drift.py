@@ -38,7 +38,7 @@ from dpe_operator.planning.objects import (
 )
 from dpe_operator.planning.quantities import quantity
 
-_QUANTITY_PARENTS: Final = ("requests", "limits", "sizeLimit")
+_QUANTITY_PARENTS: Final = ("requests", "limits", "sizeLimit", "divisor")
 # The server fills these in; they are not part of what we own.
 _NOT_OWNED: Final = ("apiVersion", "kind", "status")
 _IDENTITY: Final = ("name", "namespace")
@@ -218,6 +218,8 @@ def _same(wanted: Any, live: Any, path: tuple[str, ...]) -> bool:
         return len(wanted) == len(live or []) and all(
             _same(a, b, path) for a, b in zip(wanted, live or [], strict=True)
         )
+    if live is None:
+        return wanted in ("", 0)  # False too: what is empty is not written, and stays ours
     if wanted == live:
         return type(wanted) is type(live) or not isinstance(wanted, bool | str)
     return any(part in _QUANTITY_PARENTS for part in path) and _equal_quantities(wanted, live)

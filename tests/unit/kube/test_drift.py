@@ -2,12 +2,14 @@
 """When an object must be applied again. The forms of live objects are those of a real API server."""
 
 import copy
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dpe_operator.api.pods import QUANTITY_PATTERN
 from dpe_operator.kube.drift import (
     decide,
     differences,
@@ -255,6 +257,58 @@ def test_other_values_count_even_if_managed_fields_say_ours(edit: Any) -> None:
     assert decided(live)[0] == "apply"
 
 
+EMPTY: dict[str, Any] = {
+    "env": [{"name": "A", "value": ""}],
+    "ports": [{"name": "dpe", "containerPort": 443, "hostPort": 0}],
+    "volumeMounts": [{"name": "tmp", "mountPath": "/tmp", "readOnly": False}],
+    "tolerations": [{"key": "k", "value": ""}],
+}
+
+
+@pytest.mark.parametrize("still_ours", [True, False])
+def test_values_that_the_server_leaves_out_as_empty_are_there_while_they_are_ours(
+    still_ours: bool,
+) -> None:
+    """It writes no empty text, no 0 and no false, and keeps whose they are."""
+    intent = copy.deepcopy(INTENT)
+    spec = intent["spec"]["template"]["spec"]
+    spec["containers"][0] |= {key: EMPTY[key] for key in ("env", "ports", "volumeMounts")}
+    spec["tolerations"] = EMPTY["tolerations"]
+    live = live_object()
+    live["metadata"]["annotations"] = stamped(intent)["metadata"]["annotations"]
+    del container(live)["env"][0]["value"]
+    live["spec"]["template"]["spec"]["tolerations"] = [{"key": "k"}]
+    owned = own_container(live)
+    owned["f:volumeMounts"]['k:{"mountPath":"/tmp"}']["f:readOnly"] = {}
+    owned["f:ports"]['k:{"containerPort":443,"protocol":"TCP"}']["f:hostPort"] = {}
+    if not still_ours:
+        del owned["f:env"]['k:{"name":"A"}']["f:value"]
+    expected = ("skip", []) if still_ours else ("apply", [f"{C}.env[A].value"])
+    assert decided(live, intent) == expected
+
+
+def test_an_empty_value_that_was_filled_is_noticed() -> None:
+    intent = copy.deepcopy(INTENT)
+    intent["spec"]["template"]["spec"]["containers"][0]["env"] = EMPTY["env"]
+    live = live_object()
+    live["metadata"]["annotations"] = stamped(intent)["metadata"]["annotations"]
+    assert decided(live, intent) == ("apply", [f"{C}.env[A].value"])
+
+
+def test_the_divisor_of_a_variable_is_a_quantity() -> None:
+    found = {"valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}}
+    asked = {"valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1024Ki"}}}
+    intent = copy.deepcopy(INTENT)
+    spec = intent["spec"]["template"]["spec"]
+    spec["containers"][0]["env"] = [{"name": "A", **asked}]
+    live = live_object()
+    live["metadata"]["annotations"] = stamped(intent)["metadata"]["annotations"]
+    container(live)["env"] = [{"name": "A", **found}]
+    below = own_container(live)["f:env"]['k:{"name":"A"}']
+    below["f:valueFrom"] = {"f:resourceFieldRef": {}}
+    assert decided(live, intent) == ("skip", [])
+
+
 def test_what_the_server_changes_in_our_own_request_can_be_tolerated() -> None:
     live = live_object()
     container(live)["image"] = "mirror.example.com/x:1"
@@ -334,10 +388,25 @@ def test_status_field_that_is_to_go_is_written() -> None:
 
 @pytest.mark.parametrize(
     ("left", "right"),
-    [("500m", "0.5"), ("1Gi", "1024Mi"), ("1", "1000m"), ("1e3", "1k"), ("0", "0m"), ("2.0", "2")],
+    [
+        ("500m", "0.5"),
+        ("1Gi", "1024Mi"),
+        ("1", "1000m"),
+        ("1e3", "1k"),
+        ("0", "0m"),
+        ("2.0", "2"),
+        ("1Mi", "1024Ki"),
+        ("1M", "1000k"),
+    ],
 )
 def test_equal_quantities(left: str, right: str) -> None:
     assert quantity(left) == quantity(right)
+
+
+@given(st.from_regex(re.compile(QUANTITY_PATTERN, re.ASCII), fullmatch=True))
+def test_every_quantity_that_the_api_server_lets_through_can_be_read(text: str) -> None:
+    """One that could not be read would stop all care for its resource."""
+    assert quantity(text).is_finite()
 
 
 @pytest.mark.parametrize("text", ["", "abc", "1Xi", "1.2.3", "Gi"])
