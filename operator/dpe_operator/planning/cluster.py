@@ -51,7 +51,7 @@ from dpe_operator.planning.databases import DatabaseChecks, plan_checks
 from dpe_operator.planning.judgement import judge
 from dpe_operator.planning.managed_fields import has_field, owned_fields
 from dpe_operator.planning.memory import Memory
-from dpe_operator.planning.objects import Obj, Ref, annotations, dig, uid_of
+from dpe_operator.planning.objects import Obj, Ref, annotations, dig, is_paused, uid_of
 from dpe_operator.planning.ownership import Sorted, own_object, prunable, sort_children
 from dpe_operator.planning.pair_findings import pass_on_pair_findings
 from dpe_operator.planning.plan import Change, Child, Deletion, Handover, Notice, Plan, Situation
@@ -268,6 +268,12 @@ def _forward_switch(
     wanted = annotations(situation.resource).get(constants.ANNOTATION_SWITCH_TO)
     if wanted is None:
         return [], [], []
+    own = Change(
+        situation.ref, {"metadata": {"annotations": {constants.ANNOTATION_SWITCH_TO: None}}}
+    )
+    if server is not None and is_paused(server):  # it would be carried out whenever that ends
+        text = f"switch-to: {wanted} is refused, DpeServer {situation.name} is paused"
+        return [own], [], [Notice("Warning", "SwitchRefused", text)]
     status = dig(server, "status", default={})
     members = status.get("members", [])
     order = plan_switch(
@@ -280,9 +286,6 @@ def _forward_switch(
             states={entry["name"]: entry.get("state", "Unknown") for entry in members},
         ),
         balanced=spec.server.load_balancer.type == "HAProxy",
-    )
-    own = Change(
-        situation.ref, {"metadata": {"annotations": {constants.ANNOTATION_SWITCH_TO: None}}}
     )
     if order.notice is not None or server is None or not uid_of(server):
         return [own], [], [order.notice] if order.notice else []

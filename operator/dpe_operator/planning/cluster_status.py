@@ -8,7 +8,14 @@ from typing import Any, Final
 from dpe_operator.api import constants
 from dpe_operator.api.server import MAX_OUTDATED
 from dpe_operator.planning.cluster_workflow import LiveComponent
-from dpe_operator.planning.objects import Obj, annotations, condition, dig
+from dpe_operator.planning.objects import (
+    Obj,
+    condition,
+    dig,
+    is_paused,
+    is_terminating,
+    kept_by,
+)
 from dpe_operator.planning.status_limits import some_names
 from dpe_operator.planning.summary import Part
 
@@ -104,7 +111,10 @@ def child_part(part: str, kind: str, name: str, child: Mapping[str, Any] | None)
     """Return what one child says, as condition `part` of the site; None: it is not made yet."""
     if child is None:
         return Part(part, False, "NotMade", f"{kind} {name} has not been made yet", updating=True)
-    if annotations(child).get(constants.ANNOTATION_RECONCILE) == constants.RECONCILE_DISABLED:
+    if is_terminating(child):
+        text = f"{kind} {name} is being deleted, and looked after again when it is made anew"
+        return Part(part, False, "BeingDeleted", f"{text}{kept_by(child)}")
+    if is_paused(child):
         return Part(
             part, None, "Paused", f"{kind} {name} is paused by {constants.ANNOTATION_RECONCILE}"
         )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from dpe_operator.api import constants
+
 Obj: TypeAlias = dict[str, Any]
 """A Kubernetes object, or a part of one, as it goes over the wire."""
 
@@ -91,6 +93,18 @@ def controller_of(obj: Mapping[str, Any]) -> Obj | None:
 def is_terminating(obj: Mapping[str, Any] | None) -> bool:
     """Whether the object is being deleted."""
     return dig(obj, "metadata", "deletionTimestamp") is not None
+
+
+def is_paused(resource: Mapping[str, Any]) -> bool:
+    """Whether the owner has told the operator to leave the resource alone."""
+    value = annotations(resource).get(constants.ANNOTATION_RECONCILE)
+    return value == constants.RECONCILE_DISABLED
+
+
+def kept_by(obj: Mapping[str, Any] | None) -> str:
+    """Return in brackets which finalizers keep an object that is being deleted; empty: none."""
+    names = ", ".join(dig(obj, "metadata", "finalizers", default=[]))
+    return f" (its finalizers keep it: {names})" if names else ""
 
 
 def condition(obj: Mapping[str, Any] | None, kind: str) -> Obj | None:

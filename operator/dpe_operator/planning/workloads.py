@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from dpe_operator.planning.objects import Obj, condition, dig, is_terminating, moment
+from dpe_operator.planning.objects import (
+    Obj,
+    condition,
+    dig,
+    is_terminating,
+    kept_by,
+    moment,
+)
 
 # A pod counts as settled only after this time: the balancer needs as long to see that the pod
 # before it was gone, and until then its record may still say UP of that one.
@@ -126,10 +133,8 @@ def _standing_still(deployment: Mapping[str, Any]) -> Iterator[Trouble]:
     """Say what keeps Kubernetes from carrying a Deployment out, or us from making it anew."""
     name = deployment["metadata"]["name"]
     if is_terminating(deployment):
-        kept = ", ".join(dig(deployment, "metadata", "finalizers", default=[]))
-        by = f" (its finalizers keep it: {kept})" if kept else ""
-        text = f"Deployment {name} is being deleted, and made anew when it is gone{by}"
-        yield Trouble(text, hard=False)
+        text = f"Deployment {name} is being deleted, and made anew when it is gone"
+        yield Trouble(f"{text}{kept_by(deployment)}", hard=False)
     if dig(deployment, "spec", "paused"):
         cure = f"kubectl rollout resume deployment {name}"
         yield Trouble(

@@ -18,7 +18,7 @@ from dpe_operator.kube.errors import Forbidden, NotFound
 from dpe_operator.kube.memory_store import read_memory
 from dpe_operator.planning import cluster, farm, par_store, server, workflow
 from dpe_operator.planning.acceptance import Refused, parsed
-from dpe_operator.planning.objects import Obj, Ref, annotations, dig, uid_of
+from dpe_operator.planning.objects import Obj, Ref, dig, is_paused, uid_of
 from dpe_operator.planning.plan import ClusterView, Observed
 from dpe_operator.planning.shared import cluster_name_of
 
@@ -108,9 +108,3 @@ async def read_cluster(client: KubeClient, resource: Obj) -> tuple[ClusterView |
         logger.warning("the accepted spec of DpeCluster %s cannot be read: %s", name, error)
         return ClusterView(name, exists=True), False
     return ClusterView(name, exists=True, spec=spec), False
-
-
-def is_paused(resource: Obj) -> bool:
-    """Whether the owner has told the operator to leave the resource alone."""
-    value = annotations(resource).get(constants.ANNOTATION_RECONCILE)
-    return value == constants.RECONCILE_DISABLED

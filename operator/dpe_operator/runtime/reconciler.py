@@ -17,7 +17,15 @@ from dpe_operator.kube.memory_store import read_memory, write_memory
 from dpe_operator.kube.status import write_status
 from dpe_operator.planning.cluster import plan_cluster
 from dpe_operator.planning.farm import plan_farm
-from dpe_operator.planning.objects import Obj, Ref, controller_of, dig, is_terminating, uid_of
+from dpe_operator.planning.objects import (
+    Obj,
+    Ref,
+    controller_of,
+    dig,
+    is_paused,
+    is_terminating,
+    uid_of,
+)
 from dpe_operator.planning.par_store import plan_par_store
 from dpe_operator.planning.par_times import moment_of
 from dpe_operator.planning.plan import ClusterView, Environment, Notice, Observed, Plan, Situation
@@ -28,7 +36,6 @@ from dpe_operator.runtime.canary import Canary
 from dpe_operator.runtime.metrics import Metrics
 from dpe_operator.runtime.observe import (
     get_or_none,
-    is_paused,
     look_up,
     observe,
     read_cluster,

@@ -123,6 +123,26 @@ def test_orders_that_are_not_passed_on(world: World, wanted: str) -> None:
     assert wanted in notice.note
 
 
+def test_an_order_for_a_pair_that_is_paused_is_refused_and_not_kept_for_later(world: World) -> None:
+    world.annotate("DpeServer", "radio", reconcile="disabled")
+    world.annotate(KIND, "radio", switch_to="b")
+    plan = world.carry_out(KIND, "radio")
+    assert constants.ANNOTATION_SWITCH_TO not in annotations(world.get("DpeServer", "radio"))
+    assert constants.ANNOTATION_SWITCH_TO not in annotations(world.get(KIND, "radio"))
+    refused = [notice.note for notice in plan.notices if notice.reason == "SwitchRefused"]
+    assert len(refused) == 1 and "paused" in refused[0]
+
+
+def test_a_child_that_is_being_deleted_is_not_well_however_long_it_stays(world: World) -> None:
+    meta = world.get("DpeServer", "radio")["metadata"]
+    meta["deletionTimestamp"] = "2026-11-22T12:00:00Z"
+    meta["finalizers"] = ["example.com/audit"]
+    world.carry_out(KIND, "radio")
+    status, reason, message = state(world, "ServerReady")
+    assert (status, reason) == ("False", "BeingDeleted") and "example.com/audit" in message
+    assert state(world, "Degraded")[0] == "True"
+
+
 def test_an_approval_holds_for_all_children(world: World) -> None:
     world.annotate(KIND, "radio", approve_upgrade="true")
     world.settle(KIND, "radio")
