@@ -117,9 +117,9 @@ def _row(
     name: str,
     base: Resource,
     path: str,
-    value: Resource,
+    value: Resource | list[Resource],
     message: str,
-    cure: Resource,
+    cure: Resource | list[Resource],
     *,
     where: str = "",
 ) -> BadInput:
@@ -253,4 +253,52 @@ _KEYS: Final = [
     ),
 ]
 
-POD_OPERATOR_ROWS: Final = [*_RESOURCES, *_KEYS]
+
+def _field(path: str) -> list[Resource]:
+    return [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": path}}}]
+
+
+_FIELD_MESSAGE: Final = (
+    "[NODE] names the field {}, which pods do not have for this: write one such as metadata.name, "
+    "spec.nodeName, status.podIP or metadata.labels['x']"
+)
+_FIELDS: Final = [
+    _row(
+        "field-of-a-pod-that-there-is-not",
+        CLUSTER,
+        "spec.processors.0.env",
+        _field("metadata.nodeName"),
+        _FIELD_MESSAGE.format("metadata.nodeName"),
+        _field("spec.nodeName"),
+        where="spec.processors[audio].env",
+    ),
+    _row(
+        "field-of-a-pod-for-a-member",
+        SERVER,
+        "spec.members.1.env",
+        _field("metadata.labels"),
+        _FIELD_MESSAGE.format("metadata.labels"),
+        _field("metadata.labels['studio.example/room']"),
+        where="spec.members[b].env",
+    ),
+]
+_SIZES: Final = [
+    _row(
+        "master-of-no-size",
+        CLUSTER,
+        "spec.parFiles",
+        {**_PAR, "master": {"size": 0}},
+        ".master.size is 0: a claim has a size above zero, such as 2Gi",
+        {**_PAR, "master": {"size": "2097152Ki"}},
+    ),
+    _row(
+        "folder-of-less-than-no-size",
+        FARM,
+        "spec.volumes",
+        [{"name": "cache", "mountPath": "/cache", "emptyDir": {"sizeLimit": "-1Gi"}}],
+        "[cache].emptyDir.sizeLimit is -1Gi, which is below zero: write what it may hold",
+        [{"name": "cache", "mountPath": "/cache", "emptyDir": {"sizeLimit": "1Gi"}}],
+    ),
+]
+
+POD_OPERATOR_ROWS: Final = [*_RESOURCES, *_KEYS, *_FIELDS, *_SIZES]

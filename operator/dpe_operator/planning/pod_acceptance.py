@@ -14,7 +14,8 @@ from dpe_operator.api.cluster import DpeClusterSpec
 from dpe_operator.api.common import KEY_PATTERN
 from dpe_operator.api.par_store import ParStoreTemplate, ParSync
 from dpe_operator.api.pods import MAX_ENV, PodSettings, Resources
-from dpe_operator.api.server import ServerSpec
+from dpe_operator.api.server import Member, ServerSpec
+from dpe_operator.api.workflow import WatcherTemplate
 from dpe_operator.builders.par_mounts import par_env
 from dpe_operator.planning.cluster_workflow import entries
 from dpe_operator.planning.plan import Situation
@@ -24,6 +25,11 @@ _KEY: Final = re.compile(KEY_PATTERN)
 _LONGEST_DOMAIN: Final = 253
 _OF_A_CONTAINER: Final = ("cpu", "memory", "ephemeral-storage")
 _HUGE_PAGES: Final = "hugepages-"
+# What Kubernetes takes for a variable; of labels and annotations only single ones.
+_POD_FIELD: Final = re.compile(
+    r"metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])"
+    r"|spec\.(nodeName|serviceAccountName)|status\.(host|pod)IPs?"
+)
 
 
 def if_new(
@@ -50,8 +56,9 @@ def pair_pod_problems(server: ServerSpec, *, path: str) -> Iterator[str]:
     """Find what is wrong with the pods of a pair and its balancer, and the balancer's Service."""
     yield from pod_problems(server, path=path)
     for member in server.members:
-        where = f"{path}.members[{member.name}].nodeSelector"
-        yield from _key_problems(member.node_selector, where)
+        where = f"{path}.members[{member.name}]"
+        yield from _key_problems(member.node_selector, f"{where}.nodeSelector")
+        yield from _source_problems(member, where)
     yield from _common_problems(server.load_balancer, path=f"{path}.loadBalancer")
     notes = server.load_balancer.service.annotations
     yield from _key_problems(_lower(notes), f"{path}.loadBalancer.service.annotations")
@@ -59,6 +66,9 @@ def pair_pod_problems(server: ServerSpec, *, path: str) -> Iterator[str]:
 
 def par_pod_problems(store: ParStoreTemplate, *, path: str) -> Iterator[str]:
     """Find what is wrong with the pods of the copy of PAR files."""
+    yield from _size_problems(store.master.size, f"{path}.master.size")
+    for location in store.redundant:
+        yield from _size_problems(location.size, f"{path}.redundant[{location.name}].size")
     if store.sync is not None:
         yield from _common_problems(store.sync, path=f"{path}.sync")
 
@@ -80,12 +90,41 @@ def pod_problems(settings: PodSettings, *, path: str) -> Iterator[str]:
     yield from _common_problems(settings, path=path)
     yield from _key_problems(settings.pod_labels, f"{path}.podLabels")
     yield from _key_problems(_lower(settings.pod_annotations), f"{path}.podAnnotations")
+    yield from _source_problems(settings, path)
+    if isinstance(settings, WatcherTemplate) and settings.memory is not None:
+        yield from _size_problems(settings.memory.size, f"{path}.memory.size")
 
 
 def _common_problems(settings: PodSettings | LoadBalancer | ParSync, *, path: str) -> Iterator[str]:
     yield from _key_problems(settings.node_selector, f"{path}.nodeSelector")
     if settings.resources is not None:
         yield from _resource_problems(settings.resources, f"{path}.resources")
+
+
+# --- where variables, folders and claims come from
+
+
+def _source_problems(settings: PodSettings | Member, path: str) -> Iterator[str]:
+    for variable in settings.env:
+        field = variable.value_from.field_ref if variable.value_from else None
+        if field is not None and not _POD_FIELD.fullmatch(field.field_path):
+            yield (
+                f"{path}.env[{variable.name}] names the field {field.field_path[:80]}, which pods"
+                " do not have for this: write one such as metadata.name, spec.nodeName,"
+                " status.podIP or metadata.labels['x']"
+            )
+    for volume in settings.volumes:
+        limit = volume.empty_dir.size_limit if volume.empty_dir else None
+        if limit is not None and quantity(limit) < 0:
+            yield (
+                f"{path}.volumes[{volume.name}].emptyDir.sizeLimit is {limit}, which is below zero:"
+                " write what it may hold"
+            )
+
+
+def _size_problems(size: str | None, where: str) -> Iterator[str]:
+    if size is not None and quantity(size) <= 0:
+        yield f"{where} is {size}: a claim has a size above zero, such as 2Gi"
 
 
 # --- keys of labels and annotations
