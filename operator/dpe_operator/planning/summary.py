@@ -16,6 +16,8 @@ from dpe_operator.planning.objects import Obj, dig
 from dpe_operator.planning.plan import Notice, Situation
 
 CLUSTER_REF_MISSING: Final = "ClusterRefMissing"
+# Reason and event of a fault of our own.
+OPERATOR_ERROR: Final = "OperatorError"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +181,15 @@ def with_failure(situation: Situation, status: Obj, why: str) -> Obj:
         failed if entry["type"] == failed["type"] else entry for entry in status["conditions"]
     ]
     return {**status, "conditions": entries}
+
+
+def with_fault(situation: Situation, why: str) -> Obj:
+    """Return the status of before, saying that nobody can look after the resource at present."""
+    before: Obj = dig(situation.resource, "status", default={})
+    conditions = conditions_for(situation)
+    for kind, value in ((constants.CONDITION_READY, False), (constants.CONDITION_DEGRADED, True)):
+        conditions.set(kind, value, OPERATOR_ERROR, why)
+    said = {entry["type"]: entry for entry in conditions.entries()}
+    entries = {entry["type"]: entry for entry in before.get("conditions", [])} | said
+    generation = int(dig(situation.resource, "metadata", "generation", default=0))
+    return {**before, "observedGeneration": generation, "conditions": list(entries.values())}

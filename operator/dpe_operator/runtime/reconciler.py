@@ -11,7 +11,7 @@ from dpe_operator.api import constants
 from dpe_operator.kube import apply as actions
 from dpe_operator.kube.apply import Applier, Result
 from dpe_operator.kube.client import KubeClient
-from dpe_operator.kube.errors import ApiError, NamespaceGoing
+from dpe_operator.kube.errors import ApiError, KubeError, NamespaceGoing
 from dpe_operator.kube.events import EventRecorder
 from dpe_operator.kube.memory_store import read_memory, write_memory
 from dpe_operator.kube.status import write_status
@@ -30,7 +30,7 @@ from dpe_operator.planning.par_store import plan_par_store
 from dpe_operator.planning.par_times import moment_of
 from dpe_operator.planning.plan import ClusterView, Environment, Notice, Observed, Plan, Situation
 from dpe_operator.planning.server import plan_server
-from dpe_operator.planning.summary import with_failure
+from dpe_operator.planning.summary import OPERATOR_ERROR, with_failure, with_fault
 from dpe_operator.planning.workflow import plan_workflow
 from dpe_operator.runtime.canary import Canary
 from dpe_operator.runtime.metrics import Metrics
@@ -103,7 +103,13 @@ class Reconciler:
             memory=await read_memory(self._client, key, uid=uid_of(resource)),
             cluster=cluster,
         )
-        situation, plan = await self._plan(situation)
+        try:
+            situation, plan = await self._plan(situation)
+        except KubeError:
+            raise
+        except Exception as error:
+            await self._report_fault(situation, error)
+            raise
         if await self._is_going(situation, plan):
             return None
         return await self._carry_out(situation, plan)
@@ -191,6 +197,17 @@ class Reconciler:
         failed = Notice("Warning", "ApplyFailed", why)
         status = with_failure(situation, plan.status, why)
         await self._report(situation, status, [*kept, *notices, failed])
+
+    async def _report_fault(self, situation: Situation, error: Exception) -> None:
+        """Report a fault of our own: nothing is repaired until it is gone, and what the status said
+        of it must not stand. Only the kind of error is told: its text may hold what is secret."""
+        why = (
+            f"the operator cannot work out what is wanted ({type(error).__name__}), a fault of its"
+            " own that its log describes: what runs goes on, and nobody looks after it. If it came"
+            " with a change of the spec, take that back"
+        )
+        status = with_fault(situation, why)
+        await self._report(situation, status, [Notice("Warning", OPERATOR_ERROR, why)])
 
     async def _report(self, situation: Situation, status: Obj, notices: Sequence[Notice]) -> None:
         await write_status(self._client, situation.resource, status)

@@ -11,8 +11,8 @@ from tests.support.planning_world import cluster, farm, server
 from dpe_operator.kube.errors import Forbidden, Invalid, NamespaceGoing
 from dpe_operator.kube.events import EventRecorder
 from dpe_operator.planning.objects import Ref, condition
-from dpe_operator.planning.plan import Environment
-from dpe_operator.runtime.reconciler import Reconciler
+from dpe_operator.planning.plan import Environment, Plan, Situation
+from dpe_operator.runtime.reconciler import PLANNERS, Reconciler
 
 CLUSTER = Ref("DpeCluster", "studio", "radio")
 FARM = Ref("ProcessorFarm", "studio", "radio-audio")
@@ -191,6 +191,47 @@ async def test_a_child_being_deleted_is_looked_at_again_soon(client: FakeClient)
     await subject.reconcile(CLUSTER)
     client.objects[FARM]["metadata"]["deletionTimestamp"] = "2026-11-22T12:00:00Z"
     assert await subject.reconcile(CLUSTER) == 2.0
+
+
+async def test_a_fault_of_the_operator_is_in_the_status_and_goes_with_it(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks after the resource any more; a status of before it must not say otherwise."""
+
+    def broken(situation: Situation) -> Plan:
+        raise ZeroDivisionError("a secret of the spec")
+
+    subject = reconciler(client)
+    await subject.reconcile(CLUSTER)
+    before = client.objects[CLUSTER]["status"]
+    client.objects[CLUSTER]["metadata"]["generation"] = 2
+    monkeypatch.setitem(PLANNERS, "DpeCluster", broken)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            await subject.reconcile(CLUSTER)
+    status = client.objects[CLUSTER]["status"]
+    for kind, value in (("Ready", "False"), ("Degraded", "True")):
+        found = condition(client.objects[CLUSTER], kind) or {}
+        assert (found["status"], found["reason"]) == (value, "OperatorError")
+        assert "ZeroDivisionError" in found["message"] and "secret" not in found["message"]
+    assert status["observedGeneration"] == 2 and status["serviceRoot"] == before["serviceRoot"]
+    assert len(status["conditions"]) == len(before["conditions"])
+    [event] = [obj for ref, obj in client.objects.items() if ref.kind == "Event"
+               and obj["reason"] == "OperatorError"]  # fmt: skip
+    assert event["type"] == "Warning"
+
+    monkeypatch.undo()
+    await subject.reconcile(CLUSTER)
+    assert (condition(client.objects[CLUSTER], "Ready") or {})["reason"] != "OperatorError"
+
+
+async def test_a_fault_at_the_first_look_is_told_too(
+    client: FakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PLANNERS, "DpeCluster", lambda situation: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        await reconciler(client).reconcile(CLUSTER)
+    assert (condition(client.objects[CLUSTER], "Degraded") or {})["reason"] == "OperatorError"
 
 
 async def test_unexpected_spec_is_refused_and_not_retried(client: FakeClient) -> None:
