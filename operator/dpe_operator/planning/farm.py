@@ -48,7 +48,8 @@ def plan_farm(situation: Situation) -> Plan:
     """Plan a ProcessorFarm. Pure: the same situation gives the same plan."""
     verdict, draft = _judge(situation)
     live = own_object(situation, _deployment_ref(situation))
-    workload = workload_state(live, situation.observed.pods(constants.COMPONENT_PROCESSOR))
+    pods = situation.observed.pods(constants.COMPONENT_PROCESSOR)
+    workload = workload_state(live, pods, situation.now)
     conditions = summary.conditions_for(situation)
     part = _part(workload)
     summary.summarise(conditions, verdict, [part], ready_message=part.message)

@@ -7,7 +7,7 @@ A run writes its result into the Lease, which outlives it and needs no operator.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from dpe_operator.api import constants
@@ -17,10 +17,8 @@ from dpe_operator.planning.objects import Obj, annotations, condition, dig, from
 from dpe_operator.planning.par_times import moment_of
 from dpe_operator.planning.plan import Situation
 from dpe_operator.planning.status_limits import is_count, short
-from dpe_operator.planning.workloads import Trouble, pod_trouble
+from dpe_operator.planning.workloads import SLOW_START, Trouble, pod_trouble
 
-# A pod that has not begun after this time is told about; most volumes are mounted by then.
-SLOW_START: Final = timedelta(minutes=5)
 _TEXTS: Final = ("startedAt", "finishedAt", "result", "reason", "message", "job")
 _NUMBERS: Final = ("files", "bytes", "copied", "deleted", "deferred")
 _NAMES: Final = ("divergent", "overwritten", "skipped")

@@ -188,7 +188,8 @@ def _balancer_part(situation: Situation, draft: ServerDraft) -> Part:
         )
     name = balancer_name(situation.name)
     live = own_object(situation, Ref("Deployment", situation.namespace, name))
-    workload = workload_state(live, situation.observed.pods(constants.COMPONENT_BALANCER))
+    pods = situation.observed.pods(constants.COMPONENT_BALANCER)
+    workload = workload_state(live, pods, situation.now)
     record = draft.record
     text = workload.describe()
     if not workload.exists:

@@ -21,6 +21,8 @@ SETTLE: Final = timedelta(seconds=3)
 # After the moment at which a pod was to be gone, its time to stop included: its machine is away, or
 # a process hangs in a volume.
 PATIENCE: Final = timedelta(seconds=60)
+# A pod that has not begun after this time is told about; most volumes are mounted by then.
+SLOW_START: Final = timedelta(minutes=5)
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _CANNOT_START: Final = {
@@ -119,7 +121,7 @@ def _troubles(
     failure = condition(deployment, "ReplicaFailure")
     if failure and failure.get("status") == "True":
         yield Trouble(f"pods are refused: {failure.get('message', '')}", hard=True)
-    found = [trouble for pod in _not_replaced(pods) if (trouble := pod_trouble(pod))]
+    found = [trouble for pod in _not_replaced(pods) if (trouble := pod_trouble(pod, now))]
     yield from found
     if not found and dig(deployment, "spec", "strategy", "type") == "Recreate":
         yield from (_leaving(pod, now) for pod in alive(pods) if is_terminating(pod))
@@ -184,8 +186,9 @@ def is_lost(pod: Mapping[str, Any], now: datetime) -> bool:
     return gone is not None and gone + PATIENCE <= now
 
 
-def pod_trouble(pod: Mapping[str, Any]) -> Trouble | None:
-    """Explain why a pod is not ready; None for a ready pod or one that is going away."""
+def pod_trouble(pod: Mapping[str, Any], now: datetime | None = None) -> Trouble | None:
+    """Explain why a pod is not ready; None for a ready pod or one that is going away. `now` tells
+    those that should have begun."""
     if is_terminating(pod) or is_ready(pod):
         return None
     name = pod["metadata"]["name"]
@@ -200,7 +203,22 @@ def pod_trouble(pod: Mapping[str, Any]) -> Trouble | None:
     phase = dig(pod, "status", "phase", default="Pending")
     if phase == "Failed":
         return Trouble(f"pod {name} failed: {dig(pod, 'status', 'message', default='')}", hard=True)
+    if phase == "Pending":
+        return _pending(pod, now)
     return Trouble(f"pod {name} is {phase} and not ready yet", hard=False)
+
+
+def _pending(pod: Mapping[str, Any], now: datetime | None) -> Trouble:
+    """A pod that has a node and no container yet: before images are pulled its volumes, and what
+    is mounted from Secrets, must be there. Only its events say what is not."""
+    name = pod["metadata"]["name"]
+    where = f"kubectl describe pod {name} says what it waits for"
+    begun = condition(pod, "PodReadyToStartContainers") or {}
+    since = moment((condition(pod, "PodScheduled") or {}).get("lastTransitionTime"))
+    if now is None or begun.get("status") != "False" or since is None or since + SLOW_START > now:
+        return Trouble(f"pod {name} is Pending and not ready yet ({where})", hard=False)
+    text = f"pod {name} does not start: a volume, Secret or ConfigMap, or its network, is missing"
+    return Trouble(f"{text} ({where})", hard=True)
 
 
 def _no_node_cure(why: str) -> str:

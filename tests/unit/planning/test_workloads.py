@@ -167,3 +167,25 @@ def test_cure_of_a_pod_without_a_node_fits_the_reason(why: str, cure: str) -> No
     assert trouble is not None and trouble.hard
     assert cure in trouble.text
     assert ("add nodes" in trouble.text) == (cure == "add nodes")
+
+
+def waiting_for_its_volumes(since: datetime) -> dict[str, Any]:
+    told = [
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": since.isoformat()},
+        {"type": "PodReadyToStartContainers", "status": "False"},
+    ]
+    return pod(phase="Pending", conditions=told, containerStatuses=waiting("ContainerCreating"))
+
+
+@pytest.mark.parametrize(("minutes", "hard"), [(4, False), (5, True)])
+def test_a_pod_that_is_kept_from_its_start_says_where_to_look(minutes: int, hard: bool) -> None:
+    """A Secret or claim that is not there is in the pod's events only, which nobody reads here."""
+    stuck = waiting_for_its_volumes(NOW - timedelta(minutes=minutes))
+    state = workload_state(deployment(), [stuck], NOW)
+    assert state.hard == hard and "kubectl describe pod p-1" in state.describe()
+
+
+def test_a_pod_whose_image_takes_long_to_be_pulled_is_waited_for() -> None:
+    slow = waiting_for_its_volumes(NOW - timedelta(hours=1))
+    slow["status"]["conditions"][1]["status"] = "True"
+    assert not workload_state(deployment(), [slow], NOW).hard
