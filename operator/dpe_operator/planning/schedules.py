@@ -11,6 +11,7 @@ skipped in spring runs at the first minute after it, and one in the hour which i
 runs once, the first time. Lines whose minute or hour begins with `*` follow the clock instead.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -28,6 +29,8 @@ HORIZON_DAYS: Final = 400
 _AROUND: Final = timedelta(hours=26)
 # Cycles of a minute fire 3,000 times in that window; more is never needed to find the first clash.
 _MOST_RUNS: Final = 4000
+# In each but the last, a schedule that has not fired in the one before fires less often than that.
+_SPANS: Final = tuple(map(timedelta, (1 / 24, 2, 33, 9 * 366)))
 
 
 class ScheduleError(ValueError):
@@ -155,11 +158,17 @@ def runs(schedule: str, zone: str, *, since: datetime, until: datetime) -> Itera
 
 
 def last_run(schedule: str, zone: str, *, before: datetime, after: datetime) -> datetime | None:
-    """Return the last moment (UTC) at which a schedule fired after `after`, up to `before`."""
-    found: datetime | None = None
-    for moment in runs(schedule, zone, since=after, until=before):
-        found = moment
-    return found
+    """Return the last moment (UTC) at which a schedule fired after `after`, up to `before`.
+
+    Looked for from the end: a schedule of every minute fires more often in a long time than is
+    worth counting.
+    """
+    for span in _SPANS:
+        begin = max(after, before - span)
+        found = deque(runs(schedule, zone, since=begin, until=before), maxlen=1)
+        if found or begin == after:
+            return found[0] if found else None
+    return None
 
 
 def clashes(schedules: Sequence[str], zone: str, *, now: datetime) -> tuple[Clash, ...]:

@@ -283,3 +283,28 @@ def test_the_last_run_within_a_time() -> None:
 def test_a_cycle_of_a_minute_ends_with_the_window() -> None:
     found = list(runs("* * * * *", BERLIN, since=NOW, until=NOW + timedelta(minutes=5)))
     assert found == [NOW + timedelta(minutes=n) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("* * * * *", "2026-11-10T00:00:00+00:00"),
+        ("30 * * * *", "2026-11-09T23:30:00+00:00"),
+        ("0 3 * * *", "2026-11-09T03:00:00+00:00"),
+        ("0 3 1 * *", "2026-11-01T03:00:00+00:00"),
+        ("0 3 29 2 *", "2024-02-29T03:00:00+00:00"),
+    ],
+)
+def test_the_last_run_of_a_long_time_is_found_however_often_it_fires(
+    schedule: str, expected: str
+) -> None:
+    before = datetime(2026, 11, 10, 0, 0, 30, tzinfo=UTC)
+    found = last_run(schedule, "UTC", before=before, after=datetime(2023, 1, 1, tzinfo=UTC))
+    assert found is not None and found.isoformat() == expected
+
+
+@pytest.mark.parametrize("hours", [1, 30, 1000, 9000])
+def test_no_run_is_found_before_the_time_begins(hours: int) -> None:
+    before = datetime(2026, 11, 10, 0, 0, 30, tzinfo=UTC)
+    after = before - timedelta(hours=hours)
+    assert last_run("0 3 29 2 *", "UTC", before=before, after=after) is None
