@@ -174,6 +174,7 @@ class World:
         return plan
 
     def _change(self, ref: Ref, patch: Obj) -> None:
+        self.objects[ref].get("spec", {}).update(patch.get("spec", {}))
         notes = self.objects[ref]["metadata"].setdefault("annotations", {})
         for key, value in dig(patch, "metadata", "annotations", default={}).items():
             if value is None:

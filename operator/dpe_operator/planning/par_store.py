@@ -24,12 +24,21 @@ from dpe_operator.planning.claims import (
 )
 from dpe_operator.planning.judgement import judge_part
 from dpe_operator.planning.memory import Memory
-from dpe_operator.planning.objects import Obj, Ref, annotations, dig, digest, ref_of
+from dpe_operator.planning.objects import (
+    Obj,
+    Ref,
+    annotations,
+    controller_of,
+    dig,
+    digest,
+    ref_of,
+    uid_of,
+)
 from dpe_operator.planning.ownership import Sorted, own_object, prunable, sort_children
 from dpe_operator.planning.par_acceptance import par_problems
 from dpe_operator.planning.par_given_up import GivenUp, given_up
 from dpe_operator.planning.par_record import Runs, is_unfinished, read_runs
-from dpe_operator.planning.plan import Child, Deletion, Done, Notice, Plan, Situation
+from dpe_operator.planning.plan import Change, Child, Deletion, Done, Notice, Plan, Situation
 from dpe_operator.planning.pod_acceptance import if_new, par_pod_problems
 from dpe_operator.planning.shared import par_store_context
 from dpe_operator.planning.status_limits import short
@@ -117,6 +126,7 @@ def _carried_out(
         children=tuple(child for child in draft.sorted.usable if child.ref not in left),
         complete=complete,
         deletions=(*gone.deletions, *(_unwanted(situation, draft) if complete else ())),
+        changes=tuple(_no_more_runs(situation, draft)),
         notices=notices,
         requeue_after=RETRY_SECONDS
         if draft.sorted.leftovers
@@ -147,18 +157,39 @@ def _asked(wanted: _OnDemand) -> Notice:
 def _unwanted(situation: Situation, draft: _Draft) -> Iterator[Deletion]:
     """Yield what goes; a Job that still runs stays, a copy is not to be cut off for that.
 
-    Nor are the rights that it runs with: it would have to stop when it cannot renew its Lease.
+    Nor are the rights that it runs with: it would have to stop when it cannot renew its Lease. Nor
+    the CronJob that made it, with which Kubernetes would take the Job away.
     """
     keep = [ref_of(job) for job in situation.observed.of_kind("Job") if is_unfinished(job)]
     if keep:
         name = par_sync_name(situation.name)
         keep += [Ref(kind, situation.namespace, name) for kind in _RIGHTS]
+    if (busy := _busy_cron_job(situation)) is not None:
+        keep.append(ref_of(busy))
     return prunable(
         PRUNED_KINDS,
         resource=situation.resource,
         observed=situation.observed,
         keep=[*(child.ref for child in draft.sorted.usable), *keep],
     )
+
+
+def _busy_cron_job(situation: Situation) -> Obj | None:
+    """Return our CronJob while a run that it has made goes on."""
+    name = par_sync_name(situation.name)
+    found = own_object(situation, Ref("CronJob", situation.namespace, name))
+    jobs = (job for job in situation.observed.of_kind("Job") if is_unfinished(job))
+    made_by = {(controller_of(job) or {}).get("uid") for job in jobs}
+    return found if found is not None and uid_of(found) in made_by else None
+
+
+def _no_more_runs(situation: Situation, draft: _Draft) -> Iterator[Change]:
+    """Suspend a CronJob that is not wanted any more and stays for its last run."""
+    busy = _busy_cron_job(situation)
+    if busy is None or ref_of(busy) in {child.ref for child in draft.sorted.usable}:
+        return
+    if draft.spec.sync is None and not dig(busy, "spec", "suspend"):
+        yield Change(ref_of(busy), {"spec": {"suspend": True}})
 
 
 def _lease_ref(situation: Situation) -> Ref:

@@ -108,6 +108,18 @@ def test_a_run_that_goes_on_keeps_its_rights(world: ParWorld) -> None:
     assert world.runs() == [] and not any(world.here(kind, SYNC) for kind in rights)
 
 
+def test_a_nightly_run_that_goes_on_keeps_its_cron_job(world: ParWorld) -> None:
+    """With it Kubernetes would take the Job away, in the middle of the copy."""
+    world.job("radio-par-sync-1")
+    world.change(redundant=None, sync=None)
+    world.work()
+    assert world.here("CronJob", SYNC) and world.get("CronJob", SYNC)["spec"]["suspend"] is True
+    assert all(world.here(kind, SYNC) for kind in ("ServiceAccount", "Role", "RoleBinding"))
+    world.job("radio-par-sync-1", "Complete")
+    world.work()
+    assert not world.here("CronJob", SYNC) and not world.here("Role", SYNC)
+
+
 def test_a_store_made_anew_finds_its_claims(world: ParWorld) -> None:
     before = {name: world.get(CLAIM, name)["metadata"]["uid"] for name in ("radio-par-master",)}
     for ref in [ref for ref in world.objects if ref.name == SYNC]:
