@@ -327,8 +327,21 @@ class Agent:
     def _each_second(self) -> None:
         if self._ready and self._stop_at is None:
             local_files.touch(self._ready_file)
-        if self._child.running:
-            self._certificates.renew(self._runtime.load_pem)
+        if self._child.running and self._stop_at is None:
+            self._certificates.renew(self._load)
+
+    def _load(self, kind: str, name: str, pem: str) -> None:
+        """Have HAProxy use a file that changed; raises HaproxyFailure when it would not.
+
+        An authority needs a new HAProxy, which the next look starts: over its socket it says
+        "Success", but servers without a client certificate go on with the old one.
+        """
+        if kind == "cert":
+            self._runtime.load_certificate(name, pem)
+            return
+        self._child.check()
+        log.warning("%s has changed: HAProxy is started anew to use it", name)
+        self._child.kill()
 
     def _is_done(self) -> bool:
         """Carry out SIGTERM step by step; True when nothing is left to do.

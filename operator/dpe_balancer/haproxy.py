@@ -282,8 +282,8 @@ class Runtime:
         """Take no new connection; those that are open go on, HTTP ones end with their answer."""
         self.ask(f"shutdown frontend {self.names.frontend}")
 
-    def load_pem(self, kind: str, name: str, pem: str) -> None:
-        """Replace a certificate (`kind` `cert`) or authority (`ca-file`) that the config names.
+    def load_certificate(self, name: str, pem: str) -> None:
+        """Replace a certificate with its key that the config names.
 
         Connections that are open do not notice. Raises HaproxyFailure, with the old one kept, and
         HaproxySilent: then it may be loaded again.
@@ -295,13 +295,13 @@ class Runtime:
                 f"{name} has {len(payload)} characters, more than the {PAYLOAD_LIMIT} that can be "
                 "loaded into a running HAProxy; restart the balancer pods one by one"
             )
-        answer = " ".join(self.ask(f"set ssl {kind} {name}", payload=payload)).strip()
+        answer = " ".join(self.ask(f"set ssl cert {name}", payload=payload)).strip()
         if "ransaction created" in answer or "ransaction updated" in answer:
-            answer = " ".join(self.ask(f"commit ssl {kind} {name}")).strip()
+            answer = " ".join(self.ask(f"commit ssl cert {name}")).strip()
             if "Success" in answer:
                 return
         with contextlib.suppress(HaproxyFailure):
-            self.ask(f"abort ssl {kind} {name}")
+            self.ask(f"abort ssl cert {name}")
         raise HaproxyFailure(f"{name} not loaded: {' '.join(answer.split())}")
 
 
@@ -373,6 +373,20 @@ class Child:
             pass_fds=[self._listener.fileno()],
             stdin=subprocess.DEVNULL,
         )
+
+    def check(self) -> None:
+        """Have another HAProxy read all files, as it would at its start.
+
+        Raises HaproxyFailure with its reason, and HaproxySilent.
+        """
+        command = ["haproxy", "-c", "-q", "-f", str(self._config.haproxy_config)]
+        try:
+            found = subprocess.run(command, check=False, capture_output=True, timeout=ASK_SECONDS)
+        except subprocess.TimeoutExpired as late:
+            raise HaproxySilent(f"HAProxy is not done checking its files: {late}") from late
+        if found.returncode:
+            said = " ".join(found.stderr.decode(errors="replace").split())
+            raise HaproxyFailure(f"HAProxy would not start: {said[:500]}")
 
     def kill(self) -> None:
         """End it at once, and wait until it is gone."""

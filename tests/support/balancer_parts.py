@@ -38,7 +38,7 @@ def _openssl(*arguments: str) -> None:
 class Pki:
     """An authority, the members' certificate (`dpe.test`) and the site's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "test authority") -> None:
         self.folder = folder
         folder.mkdir(parents=True)
         self.ca = folder / "ca.crt"
@@ -46,7 +46,7 @@ class Pki:
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         authority = ["-addext", "keyUsage=critical,keyCertSign", "-config", "/dev/null"]
         _openssl("req", "-x509", *key, "-keyout", str(folder / "ca.key"), "-out", str(self.ca),
-                 "-days", "7", "-subj", "/CN=test authority",
+                 "-days", "7", "-subj", f"/CN={name}",
                  "-addext", "basicConstraints=critical,CA:TRUE", *authority)  # fmt: skip
         self.sign("member", "dpe.test", 1)
         self.member = folder / "member.pem"

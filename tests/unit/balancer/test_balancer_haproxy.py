@@ -250,6 +250,35 @@ def test_certificates_are_loaded_once_a_change(tmp_path: Path) -> None:
     certificates.renew(load)
     certificates.renew(load)
     assert (len(loaded), certificates.renewals, certificates.failures) == (2, 1, 1)
+    key.write_text("key 2\n")  # put back: HAProxy uses it all the time
+    certificates.renew(load)
+    assert len(loaded) == 2
+
+
+def test_what_was_refused_is_tried_again_when_another_file_changes(tmp_path: Path) -> None:
+    """A new HAProxy, for the authority, reads the certificate too, and that may be the bad one."""
+    certificate, key, authority = (tmp_path / name for name in ("tls.crt", "tls.key", "ca.crt"))
+    certificate.write_text("certificate\n")
+    key.write_text("key\n")
+    authority.write_text("one\n")
+    used: list[str] = []
+
+    def load(kind: str, _name: str, _pem: str) -> None:
+        if "bad" in key.read_text():
+            raise HaproxyFailure("no")
+        used.append(kind)
+
+    certificates = Certificates(certificate, authority)
+    certificates.started()
+    key.write_text("bad\n")
+    authority.write_text("two\n")
+    for _ in range(2):
+        certificates.renew(load)
+    assert (used, certificates.failures) == ([], 2)
+    key.write_text("key\n")
+    for _ in range(2):
+        certificates.renew(load)
+    assert used == ["ca-file"]
 
 
 def test_a_certificate_that_haproxy_did_not_answer_about_is_loaded_again(tmp_path: Path) -> None:
@@ -279,7 +308,7 @@ def test_no_answer_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         nobody_accepts.bind(str(tmp_path / "sock"))
         nobody_accepts.listen()
         with pytest.raises(HaproxySilent, match="set ssl cert"):
-            Runtime(tmp_path / "sock", NAMES).load_pem("cert", "x", "pem")
+            Runtime(tmp_path / "sock", NAMES).load_certificate("x", "pem")
 
     class SilentAtCommit(Runtime):
         def ask(self, *lines: str, payload: str = "") -> list[str]:
@@ -288,7 +317,7 @@ def test_no_answer_is_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             return ["Transaction created for certificate x!"]
 
     with pytest.raises(HaproxySilent):
-        SilentAtCommit(tmp_path / "sock", NAMES).load_pem("cert", "x", "pem")
+        SilentAtCommit(tmp_path / "sock", NAMES).load_certificate("x", "pem")
 
 
 def test_metrics_text() -> None:
