@@ -362,8 +362,21 @@ class Elector:
             role = "holder" if state.acting(now) else "unknown"
         holder = state.seen.holder if known and state.seen and not state.absent else ""
         told = _Role(role, state.epoch, holder, state.until if state.epoch else 0.0)
+        if role == "unknown" and self._role is None and self._is_told(now):
+            return
         if told != self._role and self._write_role(told):
             self._role = told
+
+    def _is_told(self, now: float) -> bool:
+        """Whether an elector before this one, in the same container, said up to when this pod is
+        the holder: that stays true until the Lease was read."""
+        try:
+            with open(self._settings.state_file, "rb") as file:
+                found = json.load(file)
+            until = float(found["validUntil"])
+            return found["identity"] == self._settings.identity and now < until
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _write_role(self, role: _Role) -> bool:
         content = {

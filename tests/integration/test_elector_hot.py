@@ -115,6 +115,19 @@ def test_a_killed_elector_does_not_touch_the_command(site: Site) -> None:
     assert second.role()["role"] == "standby"
 
 
+def test_a_new_elector_takes_back_no_role_before_it_has_read_the_lease(site: Site) -> None:
+    """The balancer's agent would take that for the end of the Lease, and have all clients connect
+    anew."""
+    first, _ = pair(site)
+    site.proxies["a"].cut()
+    os.kill(first.elector, signal.SIGKILL)
+    role = first.role()
+    while boot() < role["validUntil"] - 0.2:
+        assert first.role()["role"] == "holder"
+        time.sleep(0.01)
+    until(lambda: first.role()["role"] == "unknown", seconds=3)
+
+
 def test_a_hung_elector_is_replaced(site: Site) -> None:
     first, second = pair(site)
     hung = first.elector
