@@ -380,3 +380,24 @@ def test_external_member_is_looked_up_again(own_api: ApiServer, tmp_path: Path) 
         with contextlib.closing(connection):
             connection.request("GET", "/")
             assert connection.getresponse().read() == b"b"
+
+
+def test_two_external_members_on_one_machine(own_api: ApiServer, tmp_path: Path) -> None:
+    """By the same name, on two ports: each is the other's backup, with an address too."""
+    names = NameServer()
+    names.address = "127.0.0.1"
+    servers = (("127.0.0.1", names.port),)
+    site = Site(own_api, tmp_path, "Passthrough", name_servers=servers, timings=CALM)
+    outside = tuple(
+        MemberAddress(m.name, m.id, "dpe.studio.test", m.port, dns=True)
+        for m in site.settings.members
+    )
+    object.__setattr__(site.settings, "members", outside)
+    with contextlib.closing(names), contextlib.closing(site):
+        for member in site.members.values():
+            member.start()
+        balancer = site.add_balancer(holder=True, epoch=1)
+        until(site.routed, 10, "published")
+        site.settle()
+        rows = balancer.ask("show stat -1 4 -1").splitlines()
+        assert [row.split(",")[17] for row in rows if row.startswith("dpe-")] == ["UP"] * 4

@@ -249,7 +249,10 @@ def _server_options(settings: HaproxySettings, member: MemberAddress, sni: str |
     tls = settings.member_tls
     options = []
     if member.dns:
+        # HAProxy gives an address to one server of a backend only, unless told: two servers on
+        # one machine, by the same name and on two ports, would have a backup without an address
         options.append("resolvers dns init-addr none resolve-prefer ipv4")
+        options.append("resolve-opts allow-dup-ip")
     if tls is None:
         return options
     options.append("check-ssl" if settings.tls_mode == "Passthrough" else "ssl")

@@ -123,6 +123,7 @@ def test_http_modes_have_an_error_page_and_tcp_has_none() -> None:
 
 def test_names_are_looked_up_only_where_there_are_names() -> None:
     assert "resolvers dns init-addr none" in render_haproxy(PASSTHROUGH)
+    assert "resolve-opts allow-dup-ip" in render_haproxy(PASSTHROUGH)
     addresses = tuple(
         replace(member, address="10.96.0.12", dns=False) for member in PASSTHROUGH.members
     )
