@@ -30,6 +30,9 @@ REQUEST: Final = "dpe.dev/switch-request"
 SERVICE_NAME: Final = "kubernetes.io/service-name"
 MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
 MANAGER: Final = "elector.dpe.dev"
+# What the Service may call the clients' port. With another TLS mode it is renamed at once, while
+# the balancers follow one after the other; an endpoint without that name would have no clients.
+PORT_NAMES: Final = ("https", "http")
 # More times than this are nobody's flap limit; the rest is foreign text.
 _TIMES: Final = 32
 # With more digits a number does not fit into 64 bits; that is foreign text too.
@@ -59,7 +62,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Port:
-    """The slice's one port: its name as in the Service, and HAProxy's port in the pod."""
+    """The clients' port: its name as in the Service, and its number in the pod."""
 
     name: str
     number: int
@@ -108,8 +111,7 @@ def compose(
     result["metadata"].setdefault("annotations", {})
     result["metadata"]["annotations"].update(_notes(wanted))
     result["endpoints"] = [_endpoint(pod)]
-    if not _is_port(slice_object.get("ports"), port):
-        result["ports"] = [{"name": port.name, "port": port.number, "protocol": "TCP"}]
+    result["ports"] = _ports(slice_object.get("ports"), port)
     return None if result == slice_object else result
 
 
@@ -225,12 +227,14 @@ def _endpoint(pod: Pod) -> JsonObject:
     return endpoint
 
 
-def _is_port(ports: Any, port: Port) -> bool:
-    if not isinstance(ports, list) or len(ports) != 1:
-        return False
-    found = ports[0]
-    return bool(
-        found.get("name", "") == port.name
-        and found.get("port") == port.number
-        and found.get("protocol", "TCP") == "TCP"
-    )
+def _ports(before: Any, port: Port) -> list[JsonObject]:
+    """The port under each of its names; what is there already and right stays as it is."""
+    right = {
+        found.get("name", ""): found
+        for found in (before if isinstance(before, list) else [])
+        if found.get("port") == port.number and found.get("protocol", "TCP") == "TCP"
+    }
+    names = dict.fromkeys((port.name, *PORT_NAMES))
+    return [
+        right.get(name) or {"name": name, "port": port.number, "protocol": "TCP"} for name in names
+    ]

@@ -20,7 +20,7 @@ def has_balancer(server: ServerSpec) -> bool:
 
 
 def port_name(server: ServerSpec) -> str:
-    """Name of the clients' port, ``https`` or ``http``; equal in Service and slice."""
+    """Name of the clients' port in the Service, ``https`` or ``http``; the slice has both."""
     return "http" if server.load_balancer.tls.mode == "None" else "https"
 
 

@@ -73,7 +73,7 @@ def test_only_our_part_is_touched() -> None:
     assert written["metadata"]["labels"] == kept["metadata"]["labels"]
     assert written["metadata"]["annotations"]["other.example/note"] == "kept"
     assert written["metadata"]["annotations"]["dpe.dev/switch-request"] == "a@3"
-    assert written["ports"] == kept["ports"]
+    assert written["ports"][0] == kept["ports"][0]
     assert json.loads(written["metadata"]["annotations"]["dpe.dev/last-switch"]) == {
         "from": "a",
         "to": "b",
@@ -112,11 +112,21 @@ def test_nothing_is_written_when_it_says_that_already() -> None:
     assert compose(written, WANTED, POD, PORT) is None
 
 
-def test_a_wrong_port_is_replaced() -> None:
-    other = empty() | {"ports": [{"name": "http", "port": 8443, "protocol": "TCP"}]}
-    written = compose(other, WANTED, POD, PORT)
+def named(name: str, number: int = 8443) -> dict[str, Any]:
+    return {"name": name, "port": number, "protocol": "TCP"}
+
+
+@pytest.mark.parametrize("before", [[named("http")], [named("https", 8080)], [], None])
+def test_the_port_has_each_name_that_the_service_may_have_for_it(before: object) -> None:
+    """With another TLS mode the Service's port is renamed at once: a balancer that is routed until
+    those of the new mode are there would have lost all clients."""
+    written = compose(empty() | {"ports": before}, WANTED, POD, PORT)
     assert written is not None
-    assert written["ports"] == [{"name": "https", "port": 8443, "protocol": "TCP"}]
+    assert written["ports"] == [named("https"), named("http")]
+    assert compose(written, WANTED, POD, PORT) is None
+    plain = compose(written, WANTED, POD, Port("http", 8080))
+    assert plain is not None
+    assert plain["ports"] == [named("http", 8080), named("https", 8080)]
 
 
 def test_a_higher_epoch_is_not_overwritten() -> None:
