@@ -72,7 +72,7 @@ def choice_record(text: bytes) -> Record | None:
             unplanned=tuple(choice["unplanned"]),
             routed_to=kept["routedTo"],
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     # it may come from the network, where an address may belong to somebody else by now
     texts = (found.active or "", found.since, found.routed_to or "", *found.unplanned)

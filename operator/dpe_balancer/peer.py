@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dpe_balancer import local_files
-from dpe_balancer.keeper import Board
+from dpe_balancer.keeper import WATCH_SECONDS, Board
 from dpe_balancer.metrics import WORD_PATH
 from dpe_balancer.model import Record
 
@@ -130,7 +130,11 @@ class Peer:
     def _run(self) -> None:
         while True:
             begin = time.monotonic()
-            self.ask_once()
+            try:
+                self.ask_once()
+            except Exception:  # whatever comes from the network must not end the thread
+                log.exception("cannot ask the routed balancer, trying on")
+                time.sleep(WATCH_SECONDS)
             time.sleep(max(0.0, begin + ASK_SECONDS - time.monotonic()))
 
     def ask_once(self) -> None:

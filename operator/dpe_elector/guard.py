@@ -315,14 +315,15 @@ class Guard:
             # It knows of no command, and the Lease may have been made anew with lower epochs.
             self._epoch = 0
         self._elector_backoff.started = clock.boot()
-        ours, theirs = pipes()
+        ends: tuple[Pipe, ...] = ()
         try:
+            ours, theirs = ends = pipes()
             pid = os.fork()
         except OSError as error:
             self._log(f"the elector cannot be started: {error.strerror}")
             self._elector_backoff.ended(clock.boot())
-            ours.close()
-            theirs.close()
+            for end in ends:
+                end.close()
             return
         if pid == 0:
             self._be_elector(ours, theirs, permit)

@@ -125,7 +125,12 @@ class Pipe:
 
 
 def pipes() -> tuple[Pipe, Pipe]:
-    """Return the ends of the guard and of the elector."""
+    """Return the ends of the guard and of the elector; raises OSError and leaves nothing open."""
     from_elector, to_guard = os.pipe()
-    from_guard, to_elector = os.pipe()
+    try:
+        from_guard, to_elector = os.pipe()
+    except OSError:
+        os.close(from_elector)
+        os.close(to_guard)
+        raise
     return Pipe(from_elector, to_elector), Pipe(from_guard, to_guard)

@@ -113,7 +113,11 @@ class Presence:
         return " or ".join(self._needs)
 
     def _start(self, now: float) -> None:
-        reader, writer = os.pipe()
+        try:
+            reader, writer = os.pipe()
+        except OSError:  # no more files
+            self._next = now + MISSING_SECONDS
+            return
         try:
             pid = os.fork()
         except OSError:

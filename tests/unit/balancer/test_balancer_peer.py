@@ -124,10 +124,10 @@ def test_the_word_of_the_routed_pod_is_asked_for_and_kept_when_it_falls_silent(
     haproxy = server.getsockname()[1]
     peer = Peer(board, "me", lambda _: ("127.0.0.1", haproxy, agent.server_address[1]))
     assert peer.told is None
-    answer(server, b"HTTP/1.0 404 Not Found\r\n\r\n", times=3)
+    answer(server, b"HTTP/1.0 404 Not Found\r\n\r\n", times=4)
     peer.ask_once()
     assert peer.told == as_recorded_by("x", told)
-    for nothing in ("", "not JSON"):
+    for nothing in ("", "not JSON", "[" * 16_000):
         word[0] = nothing
         peer.ask_once()
         assert peer.told == as_recorded_by("x", told)

@@ -19,6 +19,7 @@ import pytest
 from dpe_elector import clock
 from dpe_elector.api_client import WatchEvent
 from dpe_elector.election import Mode, State
+from dpe_elector.guard import Guard
 from dpe_elector.link import Link
 from dpe_elector.log import Log
 from dpe_elector.messages import (
@@ -370,3 +371,23 @@ def test_clocks() -> None:
     assert clock.boot() > 0
     assert abs(clock.wall_offset() - clock.wall_offset()) < 0.1
     assert clock.micro_time(1.000002) == "1970-01-01T00:00:01.000002Z"
+
+
+def test_without_a_free_file_the_guard_starts_the_elector_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It must not end over it: what it guards would be killed."""
+    settings = parse(["--lease", "x", "--", "/bin/true"], ENVIRONMENT)
+    made = Guard(settings, lambda *_: 0, Log("guard"))
+    free = iter([os.pipe()])
+
+    def pipe() -> tuple[int, int]:
+        for both in free:
+            return both
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as nothing_free:
+        nothing_free.setattr(os, "pipe", pipe)
+        made._start_elector()
+    assert (made._elector, made._pipe) == (0, None)
+    assert made._elector_backoff.next_start > clock.boot()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,20 @@ def test_the_child_has_no_files_of_the_elector(
     )
     assert look(watch("x")) is None
     os.close(held)
+
+
+def test_without_a_free_file_it_is_looked_later(program: Path) -> None:
+    eye = watch(str(program))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        eye.look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert eye.descriptor == -1
+    assert 0 < eye.due - clock.boot() <= presence.MISSING_SECONDS
+    time.sleep(max(0.0, eye.due - clock.boot()))
+    assert look(eye) is None
 
 
 # --- the rule
