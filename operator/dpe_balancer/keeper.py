@@ -50,6 +50,7 @@ class Board:
         self._terminating: frozenset[str] = frozenset()
         self._wanted: Publication | None = None
         self._role = Role()
+        self._is_news = False
         self.failed_writes = 0
         self.writes = 0
 
@@ -82,16 +83,18 @@ class Board:
         with self._changed:
             if (role, wanted) != (self._role, self._wanted):
                 self._role, self._wanted = role, wanted
+                self._is_news = True
                 self._changed.notify_all()
 
     def wait(self, seconds: float) -> None:
-        """Wait until something else is asked for."""
+        """Wait until something else is asked for than was known to `asked`."""
         with self._changed:
-            self._changed.wait(seconds)
+            self._changed.wait_for(lambda: self._is_news, seconds)
 
     def asked(self) -> tuple[Role, Publication | None]:
         """The role and what is wanted now."""
         with self._changed:
+            self._is_news = False
             return self._role, self._wanted
 
 
@@ -265,7 +268,7 @@ class Writer:
             )
         self._board.show(read_record(slice_object, fresh_for=role.epoch))
         self._done = wanted
-        return 0.0 if self._board.asked()[1] != wanted else 1.0
+        return 1.0
 
     def _lift(self, role: Role, above: int) -> None:
         """Raise the Lease's epoch above the one on the slice (a Lease restored or made anew).

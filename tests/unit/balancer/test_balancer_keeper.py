@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -53,3 +54,16 @@ def test_a_new_holder_whose_reading_came_too_late_reads_again() -> None:
     assert record is not None
     assert (record.version, record.fresh_for) == (101, HOLDER.epoch)
     assert not answers
+
+
+def test_what_was_asked_before_the_wait_begins_is_not_waited_for() -> None:
+    """The loop may ask between the writer's last look and its wait."""
+    board = Board()
+    board.asked()
+    board.ask(HOLDER, None)
+    begin = time.monotonic()
+    board.wait(5)
+    assert time.monotonic() - begin < 1
+    board.asked()
+    board.wait(0.1)
+    assert time.monotonic() - begin >= 0.1, "it is known by now"
