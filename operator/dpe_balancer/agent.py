@@ -32,7 +32,7 @@ from dpe_balancer.haproxy import Child, HaproxyFailure, Runtime
 from dpe_balancer.keeper import Board
 from dpe_balancer.liveness import HUNG_SECONDS, Liveness
 from dpe_balancer.metrics import Figures
-from dpe_balancer.model import Choice, Moment, Role, Seen, SetActive, Site, Watch
+from dpe_balancer.model import Choice, Moment, Record, Role, Seen, SetActive, Site, Watch
 from dpe_balancer.peer import Peer, SignFile
 from dpe_balancer.record import Publication
 from dpe_balancer.switching import is_flapping, seconds
@@ -90,6 +90,7 @@ class Agent:
         self._kept_file = run / "choice.json"
         self._peer, self._sign = peer, SignFile(run / "peer.json")
         self._choice = Choice()
+        self._kept: tuple[Choice, str | None] | None = None
         self._drain = Drain()
         self._role = Role()
         self._seen: Seen | None = None
@@ -251,15 +252,22 @@ class Agent:
         self._note_drain(drained)
         if any(isinstance(action, SetActive) for action in step.actions):
             seen = replace(seen, entry=choice.serving)
-        if choice != self._choice:
-            self._choice = choice
-            local_files.save_choice(self._kept_file, choice, record)
+        self._keep(choice, record)
         self._seen = seen
         ready = is_ready(self._site, choice, record, seen)
         if ready and not self._ready:
             self._second_at = 0.0  # say so at once
         self._ready = ready
         self._board.ask(self._role, self._publication(moment, seen))
+
+    def _keep(self, choice: Choice, record: Record | None) -> None:
+        """Take the choice for the present one, and keep it for an agent that is started anew: with
+        whom clients are sent to, which changes without it at a take-over."""
+        self._choice = choice
+        kept = (choice, None if record is None else record.routed_to)
+        if choice.active is not None and kept != self._kept:
+            local_files.save_choice(self._kept_file, *kept)
+            self._kept = kept
 
     def _note_drain(self, drained: Drain) -> None:
         """Keep it; log where clients are sent to, when that is news."""

@@ -37,11 +37,10 @@ def boot_time() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def save_choice(path: Path, choice: Choice, record: Record | None) -> None:
-    """Keep the present choice, and whom clients were routed to."""
-    routed = None if record is None else record.routed_to
+def save_choice(path: Path, choice: Choice, routed_to: str | None) -> None:
+    """Keep the present choice, and the uid of the pod that clients are routed to."""
     written = path.with_suffix(".new")
-    written.write_text(choice_text(choice, routed), encoding="utf-8")
+    written.write_text(choice_text(choice, routed_to), encoding="utf-8")
     written.replace(path)
 
 

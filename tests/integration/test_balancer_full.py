@@ -24,7 +24,7 @@ from tests.support.ports import free_port
 from dpe_balancer.config import AgentConfig
 from dpe_balancer.haproxy import Names, Runtime
 from dpe_balancer.local_files import boot_time, save_choice
-from dpe_balancer.model import Choice, Record
+from dpe_balancer.model import Choice
 from dpe_balancer.peer import answers
 
 pytestmark = pytest.mark.integration
@@ -58,7 +58,7 @@ class Balancer:
 def balancer(tmp_path: Path) -> Iterator[Balancer]:
     members = [Member(name, tmp_path, None) for name in ("a", "b")]
     config = configured(tmp_path, members, free_port(), max_connections=LIMIT)
-    save_choice(tmp_path / "choice.json", Choice("a"), Record(routed_to=UID))
+    save_choice(tmp_path / "choice.json", Choice("a"), UID)
     role = {"role": "holder", "epoch": 1, "identity": "me", "validUntil": boot_time() + 3600}
     (tmp_path / "role.json").write_text(json.dumps(role))
     environment = {

@@ -195,7 +195,7 @@ def test_the_kept_choice_comes_back_as_a_record(tmp_path: Path) -> None:
     last = Switch("a", "b", "Requested", "t", 120)
     pending = Pending("a", "t", 1.0, 3)
     choice = Choice("b", "t", 4, last, 9, unplanned=("t",), pending=pending, outage=3.0)
-    save_choice(path, choice, Record(routed_to="me", request=None))
+    save_choice(path, choice, "me")
     assert load_record(path) == Record(
         active="b",
         since="t",

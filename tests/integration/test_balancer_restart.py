@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Promise: an agent that is started anew while the API server is away knows that clients are sent
+to it, and fails over, whether it was routed from the first moment or has taken over."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.api_server import ApiServer
+from tests.support.balancer_kit import Balancer, Site, running_site
+from tests.support.balancer_parts import until
+
+from dpe_operator.builders.haproxy import Timings
+
+pytestmark = pytest.mark.integration
+
+CALM = Timings(connect_ms=500, check_interval_ms=500)
+
+
+@pytest.fixture(scope="module")
+def own_api() -> Iterator[ApiServer]:
+    """An API server that these tests may freeze."""
+    with ApiServer() as server:
+        yield server
+
+
+def served_by(site: Site, balancer: Balancer) -> str:
+    """The member that answers a client, or what goes wrong."""
+    context: ssl.SSLContext = site.pki.client_context()
+    connection = http.client.HTTPSConnection("localhost", balancer.port, timeout=5, context=context)
+    try:
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        return answer.read().decode() if answer.status == 200 else str(answer.status)
+    except OSError as wrong:
+        return str(wrong)
+    finally:
+        connection.close()
+
+
+def taken_over(site: Site) -> Balancer:
+    """The second balancer, once it has taken over."""
+    first, second = site.balancers
+    first.role(holder=False, epoch=0)
+    second.role(holder=True, epoch=2)
+    until(lambda: site.routed() is second, 10, "the second one is routed")
+    return second
+
+
+@pytest.mark.parametrize("has_taken_over", [False, True])
+def test_an_agent_started_anew_without_the_api_server_fails_over(
+    has_taken_over: bool, own_api: ApiServer, tmp_path: Path
+) -> None:
+    with running_site(own_api, tmp_path, "Terminate", balancers=2, timings=CALM) as site:
+        site.settle()
+        balancer = taken_over(site) if has_taken_over else site.balancers[0]
+        active, standby = site.active(), site.standby()
+        time.sleep(0.5)
+        with own_api.pause():
+            # the elector cannot renew, so the role runs out; clients are routed here all the same
+            balancer.role(holder=True, epoch=2, seconds=0.0)
+            balancer.kill()
+            balancer.start()
+            until(balancer.ready, 8, "ready with what was kept")
+            assert served_by(site, balancer) == active.name
+            assert "\ndpe_balancer_routed 1\n" in balancer.metrics()
+            active.kill()
+            until(lambda: served_by(site, balancer) == standby.name, 5, "failed over")
+            active.start()
+            time.sleep(2)
+            assert served_by(site, balancer) == standby.name
