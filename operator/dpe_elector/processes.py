@@ -9,11 +9,20 @@ every process of the machine.
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from dpe_elector import exits
 
 PID_ONE = 1
+# The signals that the guard has handlers for.
+HANDLED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGCHLD,
+)
 
 
 class Processes:
@@ -29,9 +38,14 @@ class Processes:
         Fork, then exec in the child: if the program lies on a volume that hangs, only the child
         hangs. A command that cannot be started exits with 127 (not found) or 126, like in a shell.
         """
-        pid = os.fork()
-        if pid == 0:
-            _become(command, environment)
+        # a signal that comes while the child has the guard's handlers would be lost: it waits
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _become(command, environment, mask)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._sessions.add(pid)
         return pid
 
@@ -69,14 +83,7 @@ def kill(pid: int, number: int) -> None:
 def forget_signals() -> None:
     """In a new child: no handlers of the guard any more."""
     signal.set_wakeup_fd(-1)
-    for number in (
-        signal.SIGTERM,
-        signal.SIGINT,
-        signal.SIGHUP,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-        signal.SIGCHLD,
-    ):
+    for number in HANDLED:
         signal.signal(number, signal.SIG_DFL)
 
 
@@ -88,10 +95,11 @@ def close_all_but(*keep: int) -> None:
                 os.close(int(name))
 
 
-def _become(command: Sequence[str], environment: Mapping[str, str]) -> None:
+def _become(command: Sequence[str], environment: Mapping[str, str], mask: Iterable[int]) -> None:
     status = exits.NOT_STARTED
     try:
         forget_signals()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         # Python ignores these, and what is ignored stays ignored in the new program
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

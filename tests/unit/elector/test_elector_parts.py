@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from dpe_elector import clock
+from dpe_elector import clock, processes
 from dpe_elector.api_client import WatchEvent
 from dpe_elector.election import Mode, State
 from dpe_elector.guard import Guard
@@ -391,3 +392,27 @@ def test_without_a_free_file_the_guard_starts_the_elector_later(
         made._start_elector()
     assert (made._elector, made._pipe) == (0, None)
     assert made._elector_backoff.next_start > clock.boot()
+
+
+def test_a_signal_reaches_a_command_that_was_just_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child has the guard's handlers for a moment: one of them took the SIGTERM, and the
+    command was killed only when the grace was over."""
+    forget = processes.forget_signals
+
+    def slowly() -> None:
+        time.sleep(0.3)
+        forget()
+
+    monkeypatch.setattr(processes, "forget_signals", slowly)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        pid = processes.Processes().start(["/bin/sleep", "20"], {})
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGTERM)
+        begin = time.monotonic()
+        _, status = os.waitpid(pid, 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert time.monotonic() - begin < 10
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
