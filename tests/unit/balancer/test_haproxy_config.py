@@ -124,6 +124,9 @@ def test_http_modes_have_an_error_page_and_tcp_has_none() -> None:
 def test_names_are_looked_up_only_where_there_are_names() -> None:
     assert "resolvers dns init-addr none" in render_haproxy(PASSTHROUGH)
     assert "resolve-opts allow-dup-ip" in render_haproxy(PASSTHROUGH)
+    # when that time is over without an answer HAProxy takes away both members, well as they are
+    for kind in ("other", "refused", "timeout"):
+        assert f"  hold {kind} 7d\n" in render_haproxy(PASSTHROUGH)
     addresses = tuple(
         replace(member, address="10.96.0.12", dns=False) for member in PASSTHROUGH.members
     )
