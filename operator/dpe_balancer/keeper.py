@@ -216,6 +216,11 @@ class Writer:
         role, wanted = self._board.asked()
         if not role.holder:
             self._read_for, self._done = 0, None
+            if role.known and self._is_routed():
+                # Somebody else may have taken our place: after an outage of the network a watch,
+                # which only listens, may take its whole time to break.
+                found = self._client.get(self._paths.slice, timeout=CALL_SECONDS)
+                self._board.show(read_record(found))
             return 1.0
         if self._read_for != role.epoch:
             slice_object = self._client.get(self._paths.slice, timeout=CALL_SECONDS)
@@ -228,6 +233,11 @@ class Writer:
         if wanted == self._done and not self._is_overdue():
             return 1.0
         return self._write(role, wanted)
+
+    def _is_routed(self) -> bool:
+        """Whether clients are sent here, by the last news there was."""
+        record, _ = self._board.read()
+        return record is not None and record.routed_to == self._pod.uid
 
     def _is_overdue(self) -> bool:
         """Whether the slice must be looked at again: somebody may have edited it."""

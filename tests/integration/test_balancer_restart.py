@@ -14,6 +14,7 @@ import pytest
 from tests.support.api_server import ApiServer
 from tests.support.balancer_kit import Balancer, Site, running_site
 from tests.support.balancer_parts import until
+from tests.support.elector_pods import Proxy
 
 from dpe_operator.builders.haproxy import Timings
 
@@ -74,3 +75,31 @@ def test_an_agent_started_anew_without_the_api_server_fails_over(
             active.start()
             time.sleep(2)
             assert served_by(site, balancer) == standby.name
+
+
+def test_a_former_holder_learns_who_is_routed_though_its_watch_is_dead(
+    api_server: ApiServer, tmp_path: Path
+) -> None:
+    """Cut off without a word: a watch that only listens takes 13 s to notice."""
+    with running_site(api_server, tmp_path, "Terminate", balancers=2, timings=CALM) as site:
+        site.settle()
+        first = site.balancers[0]
+        proxy = Proxy(int(api_server.url.rpartition(":")[2]))
+        try:
+            first.kill()
+            first.environment = lambda: {  # type: ignore[method-assign]
+                **Balancer.environment(first),
+                "DPE_API_SERVER": f"https://127.0.0.1:{proxy.port}",
+            }
+            first.start()
+            until(first.ready, 10, "ready again")
+            until(lambda: "\ndpe_balancer_routed 1\n" in first.metrics(), 5, "it knows it")
+            time.sleep(1.5)
+            proxy.cut()
+            taken_over(site)
+            proxy.heal()
+            begin = time.monotonic()
+            until(lambda: "\ndpe_balancer_routed 0\n" in first.metrics(), 20, "it heard of it")
+            assert time.monotonic() - begin < 5
+        finally:
+            proxy.close()
