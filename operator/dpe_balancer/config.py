@@ -82,13 +82,19 @@ def load_config(path: Path) -> AgentConfig:
 def pod_from_environment(environment: Mapping[str, str]) -> tuple[Pod, str]:
     """This pod and its namespace, from the variables set by the downward API.
 
-    Raises ValueError naming those that are not set.
+    Raises ValueError naming those that are not set, and for an address that is not IPv4: Service
+    and EndpointSlice are, and probes ask the first address of a pod.
     """
     needed = ("POD_NAME", "POD_NAMESPACE", "POD_UID", "POD_IP")
     missing = [name for name in needed if not environment.get(name)]
     if missing:
         raise ValueError(
             f"{', '.join(missing)} not set: the pod template must give them by the downward API"
+        )
+    if ":" in environment["POD_IP"]:
+        raise ValueError(
+            f"the pod's first address, {environment['POD_IP']}, is IPv6: the cluster must give pods"
+            " an IPv4 address, as the first one where they have two"
         )
     pod = Pod(
         name=environment["POD_NAME"],

@@ -353,3 +353,9 @@ def test_wrong_settings_name_the_field(tmp_path: Path) -> None:
         load_config(path)
     with pytest.raises(ValueError, match="POD_NAME, POD_UID"):
         pod_from_environment({"POD_NAMESPACE": "x", "POD_IP": "10.0.0.1"})
+
+
+def test_a_pod_whose_first_address_is_ipv6_says_what_it_needs() -> None:
+    names = {"POD_NAME": "x", "POD_NAMESPACE": "x", "POD_UID": "u"}
+    with pytest.raises(ValueError, match=r"fd00::7, is IPv6: .* an IPv4 address"):
+        pod_from_environment({**names, "POD_IP": "fd00::7"})
