@@ -8,6 +8,7 @@ elector in a container of the same kind, is what it is compared with.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -80,6 +81,18 @@ def site(api_server: ApiServer, namespace: str, tmp_path: Path) -> Iterator[Site
     made.create_lease()
     yield made
     made.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_ignored() -> Iterator[None]:
+    """As in a container: who runs the tests in the background, or with nohup, ignores signals."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in (number for number in numbers if before[number] is signal.SIG_IGN):
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in numbers:
+        signal.signal(number, before[number])
 
 
 def dump(folder: Path) -> list[str]:
