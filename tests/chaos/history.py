@@ -25,7 +25,8 @@ from tests.support.api_server import ApiServer
 @dataclass(frozen=True)
 class Version:
     """A Lease as it was stored. gone: deleted. by_elector: holder and epoch are what an elector
-    wrote last; False: somebody else has edited them since."""
+    wrote last; False: somebody else has edited them since. renewed: its time of renewal, which
+    every elector writes, as text; empty: there is none, or it was not kept."""
 
     name: str
     uid: str
@@ -36,6 +37,7 @@ class Version:
     released: bool
     gone: bool = False
     by_elector: bool = True
+    renewed: str = ""
 
 
 # When (seconds since 1970) the API server got the request for an update that it carried out, by the
@@ -146,4 +148,5 @@ def version_of(item: Mapping[str, Any], *, gone: bool) -> Version:
     return Version(
         metadata["name"], metadata["uid"], int(metadata["resourceVersion"]), holder, epoch,
         float(spec.get("leaseDurationSeconds") or 0), released, gone, by_elector=wrote,
+        renewed=str(spec.get("renewTime") or ""),
     )  # fmt: skip

@@ -280,6 +280,8 @@ def judge_history(versions: Sequence[Version], asked: Asked, verdict: Verdict) -
             if before.gone or after.gone or before.uid != after.uid:
                 continue
             if after.holder and after.holder != before.holder and after.by_elector:
+                if _put_back(before, after, own[:number], verdict):
+                    continue
                 verdict.take_overs += 1
                 first = next(
                     n
@@ -288,6 +290,26 @@ def judge_history(versions: Sequence[Version], asked: Asked, verdict: Verdict) -
                 )
                 times = (moments[first], moments[number - 1], moments[number])
                 _judge_take_over(before, after, times, verdict)
+
+
+def _put_back(
+    before: Version, after: Version, own: Sequence[Version], verdict: Verdict
+) -> bool:  # fmt: skip
+    """Whether an edit put in the holder that an elector had written before another edit.
+
+    That leaves the time of renewal as it is, which an elector never does; where it was not kept
+    nobody knows. `own`: all versions up to `before`.
+    """
+    stored = {(one.uid, one.holder, one.epoch) for one in own if one.by_elector}
+    if before.by_elector or before.released or (after.uid, after.holder, after.epoch) not in stored:
+        return False
+    if not after.renewed:
+        verdict.unknown.append(
+            f"Lease {after.name}: whether {after.holder} took it from {before.holder} with epoch"
+            f" {after.epoch} once more, or an edit put that back"
+        )
+        return True
+    return after.renewed == before.renewed
 
 
 def _moments(own: Sequence[Version], asked: Asked) -> list[float | None]:

@@ -266,6 +266,26 @@ def test_a_holder_that_somebody_put_back_after_it_gave_the_lease_back_took_nothi
     assert rules(history(*given_back, taken)) == ["lease-epoch"]
 
 
+def test_a_holder_that_an_edit_put_back_after_another_edit_took_nothing() -> None:
+    """Seed 82: a stranger was named, and by the next edit the pod that had been the holder."""
+    held = replace(HELD, renewed="10:00:00")
+    stranger = replace(held, version=20, holder="a-stranger", by_elector=False)
+    back = replace(held, version=30)
+    verdict = history(held, stranger, back)
+    assert (rules(verdict), verdict.take_overs, verdict.unknown) == ([], 0, [])
+    by_an_elector = replace(back, renewed="10:00:07")
+    assert rules(history(held, stranger, by_an_elector)) == ["lease-epoch"]
+    raised = replace(by_an_elector, epoch=5)
+    assert rules(history(held, stranger, raised)) == []
+    assert history(held, stranger, raised).take_overs == 1
+
+
+def test_who_put_a_holder_back_is_unknown_without_the_time_of_renewal() -> None:
+    verdict = history(HELD, replace(HELD, version=20, holder="x", by_elector=False), RENEWED)
+    assert (rules(verdict), verdict.take_overs) == ([], 0)
+    assert "news: whether uid-a_1 took it from x with epoch 4 once more" in verdict.unknown[0]
+
+
 def test_a_version_that_is_told_twice_is_one() -> None:
     verdict = Verdict()
     asked = {("news", 10): 100.0, ("news", 20): 103.0}
