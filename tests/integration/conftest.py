@@ -23,6 +23,13 @@ def api_server() -> Iterator[ApiServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def own_api() -> Iterator[ApiServer]:
+    """An API server that the tests of a module may freeze."""
+    with ApiServer() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def dpe_api_server(api_server: ApiServer) -> ApiServer:
     """The shared API server with our CRDs installed."""

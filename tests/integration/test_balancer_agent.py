@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.api_server import ApiServer
-from tests.support.balancer_kit import Balancer, Site, running_site
+from tests.support.balancer_kit import CALM, Balancer, Site, running_site
 from tests.support.balancer_load import load
 from tests.support.balancer_parts import until
 
@@ -25,16 +25,6 @@ from dpe_balancer.agent import SHORT_LIVES
 from dpe_operator.builders.haproxy import MemberAddress, Timings, TlsMode
 
 pytestmark = pytest.mark.integration
-
-# These tests ask for no figures: on a busy machine a TLS handshake of a check may take its time.
-CALM = Timings(connect_ms=500, check_interval_ms=500)
-
-
-@pytest.fixture(scope="module")
-def own_api() -> Iterator[ApiServer]:
-    """An API server that these tests may freeze."""
-    with ApiServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import pytest
 from tests.support.api_server import ApiServer
-from tests.support.balancer_kit import Balancer, Site, running_site
+from tests.support.balancer_kit import CALM, Balancer, Site, running_site
 from tests.support.balancer_parts import Pki, until
 
-from dpe_operator.builders.haproxy import Timings, TlsMode
+from dpe_operator.builders.haproxy import TlsMode
 
 pytestmark = pytest.mark.integration
 
-CALM = Timings(connect_ms=500, check_interval_ms=500)
 BOTH_UP = '{"a":"UP","b":"UP"}'
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +22,6 @@ pytestmark = pytest.mark.integration
 CALM = Timings(connect_ms=1000, check_interval_ms=1000, fall=6)
 DRAIN = 3
 MODES = ["Passthrough", pytest.param("Terminate", marks=pytest.mark.level2)]
-
-
-@pytest.fixture(scope="module")
-def own_api() -> Iterator[ApiServer]:
-    """An API server that these tests may freeze."""
-    with ApiServer() as server:
-        yield server
 
 
 def connected(site: Site, balancer: Balancer) -> http.client.HTTPSConnection:

@@ -7,27 +7,15 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.api_server import ApiServer
-from tests.support.balancer_kit import Balancer, Site, running_site
+from tests.support.balancer_kit import CALM, Balancer, Site, running_site
 from tests.support.balancer_parts import until
 from tests.support.elector_pods import Proxy
 
-from dpe_operator.builders.haproxy import Timings
-
 pytestmark = pytest.mark.integration
-
-CALM = Timings(connect_ms=500, check_interval_ms=500)
-
-
-@pytest.fixture(scope="module")
-def own_api() -> Iterator[ApiServer]:
-    """An API server that these tests may freeze."""
-    with ApiServer() as server:
-        yield server
 
 
 def served_by(site: Site, balancer: Balancer) -> str:
