@@ -19,6 +19,8 @@ The rules, in the order in which they matter:
   itself proves (it is bound to the version that was seen all that time, so it fails if the holder
   did renew, or if it was this pod that could not reach the API server), and the holder's pod does
   not answer when it is asked directly. Not before the holder was seen holding for 30 s.
+* In hot mode a Lease that was not renewed counts only if the API server has answered this pod for
+  the time of three renewals. When it comes back after an outage, a holder that lives goes on.
 * A single run (`once`) takes the Lease until `give_up_at` and never again after its command ran.
 """
 
@@ -98,6 +100,8 @@ class State:
     seen; `started`: that happened at least once. `seen` is the Lease as last read, `since` the time
     at which this version was first seen, `holder_since` that at which its holder was. `silent` is
     the uid of the pod that does not answer when asked directly, good up to `silent_until`.
+    `contact` is when the API server answered last, `in_touch_since` the first of the answers that
+    came one soon after the other (infinity: the last one is too long ago).
     `attempt` is the epoch of a take-over, begun at `attempted_at`, to which no answer has come (0:
     none).
     """
@@ -118,6 +122,7 @@ class State:
     longest: float = 0.0
     top_epoch: int = 0
     contact: float = float("-inf")
+    in_touch_since: float = float("inf")
     call: Call = Call.NONE
     called_at: float = float("-inf")
     stale: bool = True
@@ -141,6 +146,8 @@ def observe(
     `now` is the boot time in seconds at which the caller hands over the observation. Every action
     is answered by exactly one observation (Wait: by any).
     """
+    if now - state.contact > rules.timings.out_of_touch:
+        state = replace(state, in_touch_since=float("inf"))
     state = _learn(rules, state, observation, now)
     if state.silent and now >= state.silent_until:
         state = replace(state, silent="")
@@ -152,11 +159,11 @@ def observe(
 def _learn(rules: Rules, state: State, observation: Observation, now: float) -> State:
     match observation:
         case Found(lease):
-            state = _found(rules, replace(state, call=Call.NONE, contact=now), lease, now)
+            state = _found(rules, replace(_answered(state, now), call=Call.NONE), lease, now)
         case Wrote(lease):
-            state = _wrote(rules, replace(state, contact=now), lease, now)
+            state = _wrote(rules, _answered(state, now), lease, now)
         case Conflict():
-            state = replace(state, call=Call.NONE, contact=now, stale=True, next_at=now)
+            state = replace(_answered(state, now), call=Call.NONE, stale=True, next_at=now)
         case Unreachable():
             state = _unreachable(rules, state, now)
         case Woken():
@@ -171,6 +178,10 @@ def _learn(rules: Rules, state: State, observation: Observation, now: float) -> 
         case Stop():
             state = _stop(state, now)
     return state
+
+
+def _answered(state: State, now: float) -> State:
+    return replace(state, contact=now, in_touch_since=min(state.in_touch_since, now))
 
 
 def _stop(state: State, now: float) -> State:
@@ -343,7 +354,15 @@ def _free_at(rules: Rules, state: State) -> float:
     if _own_attempt(rules, state):
         return float("-inf")
     # Not held back by one's own back-off: this holder is gone, and somebody has to run.
-    return state.since + max(state.longest, rules.timings.duration)
+    expires = state.since + max(state.longest, rules.timings.duration)
+    return max(expires, _in_touch_at(rules, state)) if rules.mode is Mode.HOT else expires
+
+
+def _in_touch_at(rules: Rules, state: State) -> float:
+    """The time from which a holder that lives would have renewed, as it could: the API server has
+    answered for so long. Who was cut off from it saw no renewal for that reason alone, and after an
+    outage of it nobody could renew."""
+    return state.in_touch_since + rules.timings.silence
 
 
 def _early_at(rules: Rules, state: State) -> float:
@@ -355,6 +374,7 @@ def _early_at(rules: Rules, state: State) -> float:
     if state.epoch or lease.holder.rpartition("_")[0] != state.silent:
         return float("inf")
     at = max(state.since + rules.timings.silence, state.holder_since + EARLY_PAUSE)
+    at = max(at, _in_touch_at(rules, state))
     return at if at < state.silent_until else float("inf")
 
 

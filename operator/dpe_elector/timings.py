@@ -47,6 +47,11 @@ class Timings:
         renewals were left out."""
         return 3 * self.retry_period
 
+    @property
+    def out_of_touch(self) -> float:
+        """Seconds without an answer of the API server that are more than one call without one."""
+        return self.silence + self.call_timeout
+
 
 PROFILES = {
     "Safe": Timings(15, 10.0, 2.0),

@@ -94,7 +94,8 @@ def test_control_plane_and_routed_balancer_lost(apart: Site, nodes: Nodes) -> No
     apart.move_active_off(lost)
     active, epoch = apart.active(), apart.epoch()
     control_plane = control_plane_node(apart.kube)
-    with apart.load(seconds=70, avoid_node=lost, pinned=True) as load:
+    seconds = 70
+    with apart.load(seconds=seconds, avoid_node=lost, pinned=True) as load:
         nodes.cut(control_plane)
         nodes.cut(lost)
         time.sleep(AWAY_SECONDS)
@@ -109,4 +110,5 @@ def test_control_plane_and_routed_balancer_lost(apart: Site, nodes: Nodes) -> No
     assert load.gap_seconds() > AWAY_SECONDS / 2, load.story()
     assert apart.node_of_pod(apart.routed_balancer()) == kept
     assert list(seen["members"]) == [active], load.story()
-    assert seen["membersOverTime"][-2].get(active), load.story()
+    # later ones are only the end of requests that took long
+    assert seen["membersOverTime"][seconds - 2].get(active), load.story()

@@ -12,7 +12,7 @@ from tests.unit.elector.elector_story import ME, Story, seen
 from dpe_elector.election import Mode
 from dpe_elector.peer import NO_SIGN, read_sign
 from dpe_elector.settings import SettingsRefused, parse
-from dpe_elector.steps import Conflict, Found, Nothing, Read, Silent, Wait, Write
+from dpe_elector.steps import Conflict, Found, Nothing, Read, Silent, Unreachable, Wait, Write
 
 POD, HOLDER = "uid-1", "uid-1_0a1b"
 
@@ -54,7 +54,8 @@ def test_a_sign_that_comes_late_counts_at_once() -> None:
 
 def test_without_the_sign_it_waits_for_the_whole_time() -> None:
     story = standing_by()
-    assert isinstance(look(story, 145.9), Wait)
+    for now in (142.0, 144.0, 145.9):
+        assert isinstance(look(story, now), Wait)
     write = story.at(146.0, Nothing())
     assert isinstance(write, Write) and not write.early
 
@@ -76,9 +77,57 @@ def test_a_renewal_begins_it_anew() -> None:
 
 def test_a_renewal_that_it_did_not_see_makes_the_write_fail() -> None:
     story = standing_by()
-    assert isinstance(story.at(150.0, Silent(POD, 152.0)), Write), "it was cut off itself"
-    assert story.at(150.1, Conflict()) == Read()
-    assert story.at(150.2, Found(seen(HOLDER, "30"))) == Wait(150.7)
+    assert isinstance(story.at(142.0, Silent(POD, 152.0)), Write), "it was cut off itself"
+    assert story.at(142.1, Conflict()) == Read()
+    assert story.at(142.2, Found(seen(HOLDER, "30"))) == Wait(142.7)
+
+
+def after_an_outage(sign: Silent = NO_SIGN) -> Story:
+    """At 160 the API server answers the first time since 140: nobody has renewed meanwhile."""
+    story = standing_by()
+    for now in (140.5, 145.0, 150.0, 155.0, 159.0):
+        assert story.at(now, sign) == Read()
+        assert isinstance(story.at(now + 0.3, Unreachable()), Wait)
+    assert isinstance(look(story, 160.0), Wait)
+    return story
+
+
+def test_after_an_outage_a_holder_that_lives_goes_on() -> None:
+    story = after_an_outage()
+    assert isinstance(look(story, 160.5), Wait)
+    assert isinstance(look(story, 161.0, version="10"), Wait), "renewed"
+    for now in (161.6, 162.2, 163.0, 165.0, 166.9):
+        assert isinstance(look(story, now, version="10"), Wait), now
+
+
+def test_after_an_outage_a_holder_that_is_gone_is_followed() -> None:
+    story = after_an_outage()
+    for now in (160.5, 161.0):
+        assert isinstance(look(story, now), Wait)
+    write = story.at(161.5, Nothing())
+    assert isinstance(write, Write) and not write.early, "three renewals were left out"
+
+
+def test_who_was_cut_off_does_not_break_a_lease_at_its_first_look() -> None:
+    story = after_an_outage(Silent(POD, 200.0))
+    assert isinstance(look(story, 161.0), Wait)
+    assert isinstance(story.at(161.5, Nothing()), Write)
+
+
+def test_one_call_that_fails_is_no_outage() -> None:
+    story = standing_by()
+    story.at(140.2, Silent(POD, 200.0))
+    assert story.at(140.5, Nothing()) == Read()
+    assert isinstance(story.at(141.8, Unreachable()), Wait)
+    assert isinstance(look(story, 142.0), Write), "not read for 2 s, and that proves the write"
+
+
+def test_a_lease_that_was_given_back_during_an_outage_is_taken_at_once() -> None:
+    story = standing_by()
+    assert story.at(140.5, Nothing()) == Read()
+    assert isinstance(story.at(141.8, Unreachable()), Wait)
+    story.at(160.0, Nothing())
+    assert isinstance(story.at(160.1, Found(seen("", "10", duration=6.0))), Write)
 
 
 def test_an_old_sign_is_none_and_costs_no_calls() -> None:
