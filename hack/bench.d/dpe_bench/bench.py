@@ -35,8 +35,6 @@ from dpe_bench.work import Work
 
 ROOT = Path(__file__).resolve().parents[3]
 _GIVE_UP_AFTER = 3
-# What happened without an API server is recorded once the balancers have heard of it again.
-_RECORDED_WITHIN_SECONDS = 10
 _TROUBLE = (AssertionError, KubectlError, RuntimeError, subprocess.SubprocessError, OSError)
 
 
@@ -254,7 +252,7 @@ class Bench:
             work.end()
             require_watched(seen, over=over)
             laps.done("load")
-            switches = self._switches_since(switches_before, subject, item)
+            switches = _switches_since(switches_before, subject)
         laps.done("repair")
         began = began_at(seen["cluster"])
         return {
@@ -263,16 +261,6 @@ class Bench:
             "recorded_switches": switches,
             "entries": {entry: entry_figures(summary) for entry, summary in seen.items()},
         }
-
-    def _switches_since(self, before: int | None, subject: Subject, item: Item) -> int | None:
-        """How many switches were recorded since then; None: this subject records none."""
-        if before is None:
-            return None
-        if item.scenario.level == "api":
-            machines.wait_api_server(self._cluster)
-            time.sleep(_RECORDED_WITHIN_SECONDS)
-        after = subject.switch_count()
-        return None if after is None else after - before
 
     def _tell(self, item: Item) -> None:
         left = remaining(self._wish, self._commit)
@@ -284,6 +272,14 @@ class Bench:
             file=sys.stderr,
             flush=True,
         )
+
+
+def _switches_since(before: int | None, subject: Subject) -> int | None:
+    """How many switches were recorded since then; None: this subject records none."""
+    if before is None:
+        return None
+    after = subject.switch_count()
+    return None if after is None else after - before
 
 
 def _control_plane() -> str:

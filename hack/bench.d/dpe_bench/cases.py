@@ -14,6 +14,8 @@ UNDISTURBED_SECONDS = 4
 DATABASE_FROZEN_SECONDS = 20
 API_DOWN_SECONDS = 60
 API_DOWN_WITH_NODE_SECONDS = 25
+# An API server that is started needs so long at most until it answers (machines.wait_api_server).
+API_STARTS_WITHIN_SECONDS = 180
 LOSS_SECONDS = 150
 # For so long clients go on after a fault is over, at least. An outage that a run's end cuts short
 # shows after a second only (dpe_operator.prober.measure): who stops before has seen no gap.
@@ -25,7 +27,8 @@ class Scenario:
     """A fault, and how many seconds clients are watched after it: `others_seconds` with baselines.
 
     `tail`: clients are ended so many seconds after what was done is over, and the others are how
-    long at most; 0: they are not.
+    long at most; 0: they are not. After an API server was away it is at least 10, since what
+    happened meanwhile is recorded once the balancers have heard of it again.
     `level`: pod, node or api; it says how many runs are the plan, unless `runs` does. `needs`: what
     a subject must have for it. `about`: what is hit: servers, singletons or farms. Of the last two
     it is how long a run waits at most for somebody else to go on.
@@ -59,6 +62,10 @@ class Subject:
     ours: bool
     has: frozenset[str]
     does: frozenset[str] = frozenset({"servers"})
+
+
+def _api_away(seconds: int, tail: int) -> int:
+    return seconds + API_STARTS_WITHIN_SECONDS + tail
 
 
 # Kubernetes takes 50 s to notice a lost node and its probes 30 s for a pod that hangs: the others
@@ -108,15 +115,16 @@ SCENARIOS = {
         ),
         Scenario(
             "api-outage",
-            f"the API server is down for {API_DOWN_SECONDS} s; after a third of it the active"
-            " server's process is killed",
-            "api", API_DOWN_SECONDS + 30, API_DOWN_SECONDS + 60,
+            f"the API server is down for {API_DOWN_SECONDS} s and its own start; after a third of"
+            " them the active server's process is killed",
+            "api", _api_away(API_DOWN_SECONDS, 10), _api_away(API_DOWN_SECONDS, 10), tail=10,
         ),
         Scenario(
             "api-outage-and-balancer-node-cut",
-            f"the API server is down for {API_DOWN_WITH_NODE_SECONDS} s, and the routed balancer's"
-            " node is cut off for good",
-            "api", API_DOWN_WITH_NODE_SECONDS + 60, API_DOWN_WITH_NODE_SECONDS + 60, "switch",
+            f"the API server is down for {API_DOWN_WITH_NODE_SECONDS} s and its own start, and the"
+            " routed balancer's node is cut off for good",
+            "api", _api_away(API_DOWN_WITH_NODE_SECONDS, 60),
+            _api_away(API_DOWN_WITH_NODE_SECONDS, 60), "switch", tail=60,
         ),
         Scenario("singleton-crash", "the command of the one that acts is killed", "pod", 40, 120,
                  about="singletons"),

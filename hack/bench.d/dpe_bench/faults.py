@@ -125,6 +125,7 @@ def api_outage(strike: Strike) -> None:
     processes.signal_pod(strike.target.server, "KILL")
     time.sleep(max(0, end - time.monotonic()))
     machines.start_api_server(node)
+    machines.wait_api_server(strike.subject.cluster)
 
 
 def api_outage_and_node_cut(strike: Strike) -> None:
@@ -137,6 +138,7 @@ def api_outage_and_node_cut(strike: Strike) -> None:
     strike.nodes.cut(strike.target.node)
     time.sleep(max(0, end - time.monotonic()))
     machines.start_api_server(node)
+    machines.wait_api_server(strike.subject.cluster)
 
 
 def _balancer(strike: Strike) -> Object:

@@ -109,6 +109,7 @@ def _result(runs: Iterable[Run], scenario: str, subject: str, entry: str) -> dic
         "runs": len(seen),
         "gap_ms": spread([one["gap_ms"] for one in seen], [one["gap_is_over"] for one in seen]),
         "gaps_not_over": sum(not one["gap_is_over"] for one in seen),
+        "fault_seconds": spread_of_known([_fault_seconds(run) for run in own]),
         "undisturbed_gap_ms": spread_of_known([one["undisturbed_gap_ms"] for one in seen]),
         **{
             name: max(one[name] for one in seen)
@@ -120,6 +121,13 @@ def _result(runs: Iterable[Run], scenario: str, subject: str, entry: str) -> dic
         "lost": sum_of_found([run["lost"] for run in own]),
         "doubled": sum_of_found([run["doubled"] for run in own]),
     }
+
+
+def _fault_seconds(run: Run) -> float | None:
+    """How long what was done took, by the clocks of its clients; None: the run does not tell."""
+    if "fault_over_at_second" not in run:
+        return None
+    return float(round(run["fault_over_at_second"] - run["fault_at_second"], 2))
 
 
 def spread(values: Sequence[float], over: Sequence[bool] | None = None) -> dict[str, Any]:

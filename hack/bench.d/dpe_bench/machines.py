@@ -12,6 +12,8 @@ from typing import Any
 from tests.e2e.kubectl import Kubectl, eventually
 from tests.e2e.processes import on_node
 
+from dpe_bench.cases import API_STARTS_WITHIN_SECONDS
+
 _MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 _PUT_ASIDE = "/etc/kubernetes/kube-apiserver.yaml.dpe-bench"
 
@@ -35,7 +37,7 @@ def start_api_server(node: str) -> None:
     on_node(node, f"[ ! -e {_PUT_ASIDE} ] || mv {_PUT_ASIDE} {_MANIFEST}")
 
 
-def wait_api_server(kube: Kubectl, *, timeout: float = 180) -> None:
+def wait_api_server(kube: Kubectl, *, timeout: float = API_STARTS_WITHIN_SECONDS) -> None:
     """Wait until the API server answers."""
 
     def ready() -> bool:

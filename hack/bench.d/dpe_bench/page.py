@@ -95,6 +95,7 @@ def _introduction(found: dict[str, Any]) -> list[str]:
         "*Switches*: changes of the member that answered, as clients saw them; *recorded*: those",
         "that the balancer counted as a switch (a move that is taken back is none), `-` where",
         "nobody counts or looked.",
+        "*What was done took*: from its beginning until it was over, the median and the longest.",
         "*lost/doubled*: workflows, `-` where none were running, or none was found in evidence",
         "with gaps. With **deployment** both servers always answer: switches and overlap say",
         "nothing there.",
@@ -118,7 +119,7 @@ def sections(found: dict[str, Any], layout: Callable[[Scenario], Layout]) -> lis
         missed = [one for one in found["runs_not_taken"] if one["scenario"] == name]
         if own or missed:
             heading = [f"## {name}", f"{scenario.text[0].upper()}{scenario.text[1:]}.", ""]
-            lines += [*heading, *_table(own, *layout(scenario)), *_footnote(missed)]
+            lines += [*heading, *_table(own, *layout(scenario)), *_took(own), *_footnote(missed)]
     return lines
 
 
@@ -131,6 +132,16 @@ def _table(results: list[dict[str, Any]], columns: Sequence[str], row: Row) -> l
         *("| " + " | ".join(row(one)) + " |" for one in results),
         "",
     ]
+
+
+def _took(results: list[dict[str, Any]]) -> list[str]:
+    """How long what was done took, where that is worth a word."""
+    told = [
+        f"{one['subject']} {spread['p50']:.0f} s, at most {spread['max']:.0f} s"
+        for one in results
+        if one.get("entry") == "cluster" and (spread := one["fault_seconds"]) and spread["max"] >= 5
+    ]
+    return [f"What was done took: {'; '.join(told)}.", ""] if told else []
 
 
 def _footnote(missed: list[dict[str, Any]]) -> list[str]:

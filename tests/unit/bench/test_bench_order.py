@@ -62,8 +62,9 @@ def test_clients_outlast_what_is_done_to_every_subject(subject: str) -> None:
     # the longest that each may take, without being given up
     takes = {"drain": 120, "rolling-update": 180 if subject.startswith("dpe") else 380}
     takes |= {"database-freeze": cases.DATABASE_FROZEN_SECONDS, "packet-loss": cases.LOSS_SECONDS}
-    takes |= {"api-outage": cases.API_DOWN_SECONDS}
-    takes |= {"api-outage-and-balancer-node-cut": cases.API_DOWN_WITH_NODE_SECONDS}
+    back = cases.API_STARTS_WITHIN_SECONDS
+    takes |= {"api-outage": cases.API_DOWN_SECONDS + back}
+    takes |= {"api-outage-and-balancer-node-cut": cases.API_DOWN_WITH_NODE_SECONDS + back}
     for one in cases.plan(subjects=[subject]):
         if one.scenario.about == "servers":
             struck = cases.UNDISTURBED_SECONDS + 2.5

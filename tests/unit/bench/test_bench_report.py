@@ -48,6 +48,21 @@ def results(runs: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, 
     return {(one["scenario"], one["subject"], one["entry"]): one for one in found["results"]}
 
 
+def test_how_long_a_fault_took_stands_below_its_table() -> None:
+    def lasting(seconds: float, name: str) -> dict[str, Any]:
+        return run(9.0, name, fault_at_second=5.0, fault_over_at_second=5.0 + seconds)
+
+    runs = [lasting(92.0, "rolling-update"), lasting(101.5, "rolling-update"),
+            lasting(80.0, "rolling-update"), lasting(0.2, "server-hang"), run(9.0)]  # fmt: skip
+    found = results(runs)
+    taken = found["rolling-update", "dpe-operator", "cluster"]["fault_seconds"]
+    assert (taken["p50"], taken["max"]) == (92.0, 96.5 + 5.0)
+    assert found["server-crash", "dpe-operator", "cluster"]["fault_seconds"] is None
+    text = part("page").markdown(part("figures").published(runs, command="x"))
+    lines = [line for line in text.splitlines() if line.startswith("What was done took: ")]
+    assert lines == ["What was done took: dpe-operator 92 s, at most 102 s."]
+
+
 def test_figures_are_the_spread_of_the_gaps_and_the_worst_of_the_counts() -> None:
     one = results(RUNS)["server-crash", "dpe-operator", "cluster"]
     assert one["runs"] == 3
