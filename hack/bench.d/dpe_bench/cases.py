@@ -76,11 +76,11 @@ def _api_away(seconds: int, tail: int) -> int:
 SCENARIOS = {
     one.name: one
     for one in (
-        Scenario("server-crash", "the active server's process is killed", "pod", 6, 40),
-        Scenario("server-hang", "the active server is stopped (SIGSTOP)", "pod", 8, 80),
-        Scenario("server-node-cut", "the active server's node is cut off", "node", 14, 100),
+        Scenario("server-crash", "the active server's process is killed", "pod", 6, 20),
+        Scenario("server-hang", "the active server is stopped (SIGSTOP)", "pod", 8, 50),
+        Scenario("server-node-cut", "the active server's node is cut off", "node", 14, 80),
         Scenario(
-            "balancer-delete", "the routed balancer's pod is deleted", "pod", 6, 40, "balancer"
+            "balancer-delete", "the routed balancer's pod is deleted", "pod", 6, 20, "balancer"
         ),
         # a control: no client uses it, so what is seen is what a new pod costs on this machine
         Scenario(
@@ -89,19 +89,19 @@ SCENARIOS = {
             " of a pod costs on this machine",
             "pod", 6, 6, "switch", runs=10,
         ),
-        Scenario("balancer-kill", "the routed HAProxy is killed", "pod", 6, 40, "balancer"),
+        Scenario("balancer-kill", "the routed HAProxy is killed", "pod", 6, 20, "balancer"),
         Scenario("planned-switch", "the other server is made active", "pod", 6, 14, "switch"),
         Scenario(
-            "balancer-node-cut", "the routed balancer's node is cut off", "node", 14, 100,
+            "balancer-node-cut", "the routed balancer's node is cut off", "node", 14, 80,
             "balancer",
         ),
         Scenario(
             "database-freeze", f"the core database stands still for {DATABASE_FROZEN_SECONDS} s",
-            "pod", DATABASE_FROZEN_SECONDS + 10, DATABASE_FROZEN_SECONDS + 40,
+            "pod", DATABASE_FROZEN_SECONDS + 10, DATABASE_FROZEN_SECONDS + 15,
         ),
         Scenario(
             "balancer-and-server-node-cut",
-            "the node of the routed balancer and the active server is cut off", "node", 16, 100,
+            "the node of the routed balancer and the active server is cut off", "node", 16, 80,
             "balancer",
         ),
         # as long as it takes, and as `Nodes.drain` and `Subject.roll` wait for it at most

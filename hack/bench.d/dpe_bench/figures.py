@@ -6,16 +6,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from dpe_bench import missed
 from dpe_bench.cases import SCENARIOS, SUBJECTS, WATCHED_SECONDS
 from dpe_bench.raw import Run, not_taken, taken
+from dpe_operator.prober.measure import GAP_CLASSES
 
 # Below this many runs nobody can tell a 99th percentile: the largest value stands in its place.
 RUNS_FOR_P99 = 100
 # Of runs that do not say it themselves.
 _UNDISTURBED_SECONDS_ONCE = 6
+_Number = TypeVar("_Number", int, float)
 ENTRIES = ("cluster", "nodeport", "lost-node")
 
 
@@ -50,11 +52,13 @@ def entry_figures(summary: dict[str, Any]) -> dict[str, Any]:
     def gap(kind: str) -> float | None:
         return classes[kind]["longestGapMilliseconds"] if kind in classes else None
 
+    waits = [classes[kind]["maxMilliseconds"] for kind in GAP_CLASSES if kind in classes]
     return {
         "gap_ms": summary["gapMilliseconds"],
         "gap_is_over": summary["gapIsOver"],
         "kept_gap_ms": gap("keepAlive"),
         "fresh_gap_ms": gap("fresh"),
+        "slowest_ms": largest_known(waits),
         "undisturbed_gap_ms": summary["undisturbed"]["gapMilliseconds"],
         "undisturbed_failed_requests": summary["undisturbed"]["failedWithoutRetry"],
         "sent_seconds": summary["sentSeconds"],
@@ -110,6 +114,7 @@ def _result(runs: Iterable[Run], scenario: str, subject: str, entry: str) -> dic
         "gap_ms": spread([one["gap_ms"] for one in seen], [one["gap_is_over"] for one in seen]),
         "gaps_not_over": sum(not one["gap_is_over"] for one in seen),
         "fault_seconds": spread_of_known([_fault_seconds(run) for run in own]),
+        "slowest_ms": largest_known([one.get("slowest_ms") for one in seen]),
         "undisturbed_gap_ms": spread_of_known([one["undisturbed_gap_ms"] for one in seen]),
         **{
             name: max(one[name] for one in seen)
@@ -176,7 +181,7 @@ def sum_of_found(values: Sequence[int | None]) -> int | None:
     return sum(value or 0 for value in values) or sum_or_unknown(values)
 
 
-def largest_known(values: Sequence[int | None]) -> int | None:
+def largest_known(values: Sequence[_Number | None]) -> _Number | None:
     """The largest of the values that are known; None where none is."""
     return max((value for value in values if value is not None), default=None)
 

@@ -27,8 +27,8 @@ _ENTRIES = {
     "lost-node": "node port of the lost node",
 }
 _COLUMNS = (
-    "Subject", "Entry", "Runs", "Gap p50", "p99", "max", "Goal", "Untouched", "Failed",
-    "after retries", "Switches", "recorded", "Overlap", "lost/doubled",
+    "Subject", "Entry", "Runs", "Gap p50", "p99", "max", "Goal", "Untouched", "Slowest",
+    "Failed", "after retries", "Switches", "recorded", "Overlap", "lost/doubled",
 )  # fmt: skip
 
 
@@ -90,15 +90,18 @@ def _introduction(found: dict[str, Any]) -> list[str]:
         "[why it does](../how-to/measure-failover.md#goals-and-limits) where it does.",
         "`>` marks a lower bound: not all gaps were over when their runs ended. *Untouched* is the",
         f"same measure in the first {undisturbed} s of the same runs, before anything was broken",
-        "(largest). *Failed*: requests at first, and after retries; these, switches and",
-        "*overlap* (ms in which two members answered at once) are the largest of any run.",
+        "(largest). *Slowest*: how long a single request took until it was answered, in ms, with",
+        "all its retries; those that take time by themselves are left out. *Failed*: requests at",
+        "first, and after retries; these, switches and *overlap* (ms in which two members",
+        "answered at once) are the largest of any run.",
         "*Switches*: changes of the member that answered, as clients saw them; *recorded*: those",
         "that the balancer counted as a switch (a move that is taken back is none), `-` where",
         "nobody counts or looked.",
         "*What was done took*: from its beginning until it was over, the median and the longest.",
         "*lost/doubled*: workflows, `-` where none were running, or none was found in evidence",
         "with gaps. With **deployment** both servers always answer: switches and overlap say",
-        "nothing there.",
+        "nothing there, and as long as one of them answers there is no gap. What its clients lose",
+        "shows as *slowest* and *failed*.",
         "",
     ]
 
@@ -179,6 +182,7 @@ def _row(one: dict[str, Any]) -> list[str]:
         *gap_cells(one),
         _goal(one),
         "-" if (untouched := one["undisturbed_gap_ms"]) is None else f"{untouched['max']:.0f}",
+        "-" if (slowest := one["slowest_ms"]) is None else f"{slowest:.0f}",
         str(one["failed_requests"]),
         str(one["failed_after_retries"]),
         str(one["switches"]),

@@ -94,7 +94,12 @@ class Subject:
         raise NotImplementedError
 
     def rest(self, scenario: str) -> None:
-        """After `settle` and `aim`: leave it alone for as long as the scenario's fault demands."""
+        """After `settle` and `aim`: leave it alone for as long as the scenario's fault demands.
+
+        A baseline remembers nothing, so it needs no rest.
+        """
+        if not self.case.ours:
+            return
         now = time.monotonic()
         time.sleep(
             seconds_of_rest(scenario, whole=now - self._whole, taken_over=now - self._taken_over)

@@ -12,7 +12,7 @@ from typing import Any
 _NAMES = {"keepAlive": "kept connections", "fresh": "new connections", "slow": "slow requests"}
 CLASSES = tuple(_NAMES)
 # The classes whose gap is the client's; slow requests are a second apart by themselves.
-_GAP_CLASSES = ("keepAlive", "fresh")
+GAP_CLASSES = ("keepAlive", "fresh")
 # Two answers of a member belong together when this close: longer than a slow request takes.
 _BRIDGE = 1.5
 # So long, and for so many requests in a row, one member alone answers only if the load was switched
@@ -228,7 +228,7 @@ def _undisturbed(records: Sequence[Record], seconds: float) -> dict[str, Any]:
     """The figures of the first `seconds` of a run, before anything was broken on purpose."""
     part = [record for record in records if record.done <= seconds]
     # Also of a kind of connection all of whose requests hung for the whole part.
-    kinds = {record.kind for record in records if record.due < seconds}.intersection(_GAP_CLASSES)
+    kinds = {record.kind for record in records if record.due < seconds}.intersection(GAP_CLASSES)
     gaps = [
         gap_until([record.done for record in part if record.ok and record.kind == kind], seconds)
         for kind in kinds
@@ -270,7 +270,7 @@ def summarize(
         bucket[record.member] = bucket.get(record.member, 0) + 1
     served = [Served(record.sent, record.done, record.member) for record in good]
     classes = _classes(records, until)
-    counted = [classes[kind] for kind in _GAP_CLASSES if kind in classes]
+    counted = [classes[kind] for kind in GAP_CLASSES if kind in classes]
     return {
         "seconds": round(seconds, 3),
         "requests": len(records),

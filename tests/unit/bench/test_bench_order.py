@@ -109,9 +109,14 @@ def test_nothing_waits_for_servers_that_the_run_before_has_left_up(
     subjects, clock, naps = part("subjects"), [100.0], []
     monkeypatch.setattr(subjects.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(subjects.time, "sleep", naps.append)
-    made = part("cases").SUBJECTS["deployment"]
     cluster = SimpleNamespace(within=lambda name: SimpleNamespace(namespace=name))
-    subject = subjects.Subject(made, cluster, {}, Path("unused"))
+    ours, theirs = (
+        subjects.Subject(part("cases").SUBJECTS[name], cluster, {}, Path("unused"))
+        for name in ("dpe-operator", "deployment")
+    )
+    theirs.rest("server-crash")
+    assert naps == [], "a baseline remembers nothing"
+    subject = ours
     for scenario in ("server-crash", "balancer-kill", "planned-switch", "server-crash"):
         clock[0] += 20
         subject._found_whole()

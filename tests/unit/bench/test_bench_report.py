@@ -73,6 +73,26 @@ def test_figures_are_the_spread_of_the_gaps_and_the_worst_of_the_counts() -> Non
     assert results(RUNS)["server-crash", "dpe-operator", "nodeport"]["runs"] == 1
 
 
+def test_how_long_the_slowest_request_took_is_published_where_it_is_known() -> None:
+    def waited(*values: float | None) -> Any:
+        seen_by = [{"cluster": seen(1.0) | ({"slowest_ms": value} if value else {})}
+                   for value in values]  # fmt: skip
+        return results([run(1.0, entries=one) for one in seen_by])[
+            "server-crash", "dpe-operator", "cluster"
+        ]["slowest_ms"]
+
+    assert (waited(None), waited(800.0, 950.0), waited(None, 800.0)) == (None, 950.0, 800.0)
+    classes = {
+        kind: {"longestGapMilliseconds": 1.0, "maxMilliseconds": most}
+        for kind, most in (("keepAlive", 300.0), ("fresh", None), ("slow", 2000.0))
+    }
+    rest = {"undisturbed": {"gapMilliseconds": 1.0, "failedWithoutRetry": 0}, "switches": []}
+    names = ("gapMilliseconds", "gapIsOver", "sentSeconds", "requests", "failedWithoutRetry",
+             "failedAfterRetries", "overlapMilliseconds", "errorKinds")  # fmt: skip
+    found = part("figures").entry_figures(dict.fromkeys(names, 0) | rest | {"classes": classes})
+    assert found["slowest_ms"] == 300.0
+
+
 def test_a_99th_percentile_is_claimed_from_100_runs_on() -> None:
     many = results([run(float(n)) for n in range(1, 101)])
     assert many["server-crash", "dpe-operator", "cluster"]["gap_ms"] == {
@@ -150,7 +170,9 @@ def test_recorded_switches_are_the_most_of_any_run_that_looked(tmp_path: Path) -
     write_raw(tmp_path / "raw.jsonl", [run(1.0, recorded_switches=0)])
     part("report").write(tmp_path / "raw.jsonl", tmp_path)
     page = (tmp_path / "failover.md").read_text()
-    assert "| dpe-operator | pod | 1 | 1 | max | 1 | 500 | 30 | 2 | 0 | 1 | 0 | 0 | -/- |" in page
+    assert (
+        "| dpe-operator | pod | 1 | 1 | max | 1 | 500 | 30 | - | 2 | 0 | 1 | 0 | 0 | -/- |" in page
+    )
 
 
 def test_what_is_kept_of_a_run_are_the_fields_of_the_probers_summary() -> None:
@@ -177,7 +199,9 @@ def test_a_gap_of_the_untouched_part_that_nobody_knows_is_told_as_none(tmp_path:
     write_raw(tmp_path / "raw.jsonl", runs)
     part("report").write(tmp_path / "raw.jsonl", tmp_path)
     page = (tmp_path / "failover.md").read_text()
-    assert "| dpe-operator | pod | 1 | 1 | max | 1 | 500 | - | 2 | 0 | 1 | - | 0 | -/- |" in page
+    assert (
+        "| dpe-operator | pod | 1 | 1 | max | 1 | 500 | - | - | 2 | 0 | 1 | - | 0 | -/- |" in page
+    )
     told = {**runs[0], "entries": {"cluster": {**seen(1.0), "undisturbed_gap_ms": None}}}
     assert "gap 1 ms (untouched -), failed 2" in part("bench")._line(told)
 
@@ -195,7 +219,7 @@ def test_the_report_is_made_without_a_cluster(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "failover.json").read_text())
     assert found["commits"] == ["c1", "c2"] and len(found["results"]) == 3
     page = (tmp_path / "failover.md").read_text()
-    row = "| dpe-operator | pod | 3 | 300 | max | 900 | 500 | 30 | 5 | 0 | 1 | - | 0 | -/- |"
+    row = "| dpe-operator | pod | 3 | 300 | max | 900 | 500 | 30 | - | 5 | 0 | 1 | - | 0 | -/- |"
     assert row in page
     assert "| >50000 | max | >50000 |" in page, "a gap that was not over is marked"
     picture = ET.fromstring((tmp_path / "failover.svg").read_text())
