@@ -25,11 +25,17 @@ def control_plane(kube: Kubectl) -> str:
 
 
 def stop_api_server(node: str) -> None:
-    """End the API server for good: its manifest is put aside, so that nobody starts it again."""
-    # kubelet notices the manifest at once, but may start it once more until it does
-    on_node(node, f"mv {_MANIFEST} {_PUT_ASIDE}; for i in 1 2 3 4 5 6; do "
-            "for p in /proc/[0-9]*; do [ \"$(cat $p/comm 2>/dev/null)\" != kube-apiserver ] || "
-            "kill -9 ${p##*/}; done; sleep 0.5; done")  # fmt: skip
+    """End the API server for good: its manifest is put aside, so that nobody starts it again.
+
+    It is killed first, as by a power cut: one that kubelet ends in order takes itself out of the
+    Service `kubernetes`, and kube-proxy, which asks again less and less often, then lets no pod
+    reach it for up to a minute after it has come back.
+    """
+    # kubelet may start it once more until it has seen that the manifest is gone
+    on_node(node, "end() { for p in /proc/[0-9]*; do "
+            "[ \"$(cat $p/comm 2>/dev/null)\" != kube-apiserver ] || kill -9 ${p##*/}; done; }; "
+            f"end; mv {_MANIFEST} {_PUT_ASIDE}; "
+            "for i in 1 2 3 4 5 6; do end; sleep 0.5; done")  # fmt: skip
 
 
 def start_api_server(node: str) -> None:
