@@ -298,7 +298,7 @@ class Agent:
             return None
         states = tuple((name, seen.states[name]) for name in self._site.members)
         # what is of the moment is nobody else's business, and would only cause requests
-        recorded = replace(choice, pending=None, outage=None)
+        recorded = replace(choice, pending=None, outage=None, back_at=None)
         return Publication(role.epoch, recorded, states)
 
     def _tell(self, choice: Choice, seen: Seen) -> None:

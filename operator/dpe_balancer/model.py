@@ -57,7 +57,8 @@ class Choice:
 
     What follows is of the moment and never recorded. `pending`: requests go to its target already,
     but it does not count as a switch yet. `outage`: since when (monotonic seconds) both members
-    are DOWN together; None: they are not.
+    are DOWN together; None: they are not. `back_at`: when that was over the last time; None: it
+    never was.
     """
 
     active: str | None = None
@@ -69,6 +70,7 @@ class Choice:
     unplanned: tuple[str, ...] = ()
     pending: Pending | None = None
     outage: float | None = None
+    back_at: float | None = None
 
     @property
     def serving(self) -> str | None:

@@ -19,6 +19,9 @@ TOGETHER_SECONDS = 5.0
 # After such an outage only the recorded member may serve for as long as the outage was, at most so
 # long; then whoever is up.
 HEAD_START_SECONDS = 3.0
+# For so long after such an outage all who waited come at once. A member that is DOWN then may only
+# be busy with them, so it is given a head start once more; another would be as busy.
+RUSH_SECONDS = 10.0
 # While the pair flaps: how long a member must have been UP to be trusted with the clients.
 STEADY_SECONDS = 10.0
 
@@ -32,7 +35,9 @@ def judged(site: Site, choice: Choice, moment: Moment) -> Choice:
             return _counted(site, choice, pending, moment)
         both = states.get(choice.active or "") == "DOWN"
         choice = replace(choice, pending=None, outage=moment.now if both else None)
-    choice = replace(choice, outage=_outage(site, choice, moment))
+    outage = _outage(site, choice, moment)
+    is_over = choice.outage is not None and outage is None
+    choice = replace(choice, outage=outage, back_at=moment.now if is_over else choice.back_at)
     active, other = _both(site, choice)
     if choice.outage is not None or states.get(other) != "UP":
         return choice
@@ -138,11 +143,21 @@ def _may_take_over(site: Site, choice: Choice, moment: Moment) -> bool:
     While the pair flaps it has to be UP for a while, or two half-dead members would hand the
     clients to and fro. But clients are not left alone for longer than that.
     """
+    if _is_rushed(choice, moment):
+        return False
     if not is_flapping(site, choice, moment.at):
         return True
     active, other = _both(site, choice)
     now, watch = moment.now, moment.watch
     return max(now - watch.up.get(other, now), now - watch.down.get(active, now)) >= STEADY_SECONDS
+
+
+def _is_rushed(choice: Choice, moment: Moment) -> bool:
+    """Whether the active member, which was UP after an outage of both, may only be busy."""
+    now, down_at = moment.now, moment.watch.down.get(choice.active or "", moment.now)
+    if choice.back_at is None or down_at < choice.back_at:
+        return False
+    return now - choice.back_at < RUSH_SECONDS and now - down_at < HEAD_START_SECONDS
 
 
 def _planned(site: Site, choice: Choice, moment: Moment) -> Cause | None:

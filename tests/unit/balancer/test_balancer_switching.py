@@ -30,6 +30,7 @@ from dpe_balancer.model import (
 )
 from dpe_balancer.switching import (
     HEAD_START_SECONDS,
+    RUSH_SECONDS,
     STEADY_SECONDS,
     TOGETHER_SECONDS,
     is_flapping,
@@ -145,7 +146,7 @@ def test_both_down_together_is_no_switch(first: str, apart: float) -> None:
     # b is back first, a within its head start: a serves, and nothing was counted
     pair.go(HEAD_START_SECONDS - 0.5, b="UP")
     assert (pair.entry, pair.held) == ("a", {"b"})
-    pair.go(10, a="UP")
+    pair.go(RUSH_SECONDS + 0.1, a="UP")
     assert (pair.entry, pair.choice.switch_count, pair.choice.outage) == ("a", 7, None)
     assert pair.held == frozenset()
 
@@ -165,6 +166,38 @@ def test_after_a_short_outage_the_head_start_is_short() -> None:
     pair.go(0.8, b="UP")
     assert pair.entry == "a"
     pair.go(0.5)
+    assert pair.entry == "b"
+
+
+def after_an_outage() -> Pair:
+    pair = Pair()
+    pair.go(20, a="DOWN", b="DOWN")
+    pair.go(1, a="UP", b="UP")
+    return pair
+
+
+def test_after_an_outage_a_member_that_is_busy_with_all_who_waited_is_not_left() -> None:
+    pair = after_an_outage()
+    assert pair.held == {"b"}, "HAProxy does not fall back to it by itself either"
+    pair.go(HEAD_START_SECONDS - 0.5, a="DOWN")
+    assert (pair.entry, pair.choice.pending, pair.choice.switch_count) == ("a", None, 7)
+    pair.go(1, a="UP")
+    assert (pair.entry, pair.choice.active, pair.choice.switch_count) == ("a", "a", 7)
+
+
+def test_after_an_outage_a_member_that_stays_down_is_left() -> None:
+    pair = after_an_outage()
+    pair.go(HEAD_START_SECONDS + 0.2, a="DOWN")
+    assert (pair.entry, pair.held) == ("b", frozenset())
+    pair.go(2)
+    assert (pair.choice.active, pair.choice.switch_count) == ("b", 8)
+
+
+def test_some_time_after_an_outage_a_member_that_is_down_is_left_at_once() -> None:
+    pair = after_an_outage()
+    pair.go(RUSH_SECONDS)
+    assert pair.held == frozenset()
+    pair.go(0.1, a="DOWN")
     assert pair.entry == "b"
 
 
