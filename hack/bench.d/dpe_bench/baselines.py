@@ -27,8 +27,8 @@ frontend dpe
 backend servers
   option httpchk GET {_STATUS}
   default-server check check-ssl verify none
-  server a member-a:443
-  server b member-b:443 backup
+  server a member-a:8443
+  server b member-b:8443 backup
 """
 
 
@@ -53,7 +53,7 @@ def haproxy_subject(images: Mapping[str, str]) -> list[Object]:
         pod |= {"affinity": apart({"tier": "server"})}
         made += [
             deployment(name, 1, pod, {"tier": "server"}, strategy="Recreate"),
-            service(name, name, 8443),
+            service(name, name, 8443, port=8443),
         ]
     config = {"metadata": {"name": "haproxy"}, "data": {"haproxy.cfg": _HAPROXY}}
     return [
@@ -64,8 +64,12 @@ def haproxy_subject(images: Mapping[str, str]) -> list[Object]:
     ]
 
 
-def service(name: str, app: str, target: int, *, outside: bool = False) -> Object:
-    """An ordinary Service on port 443; `outside`: also on a port of every node."""
+def service(name: str, app: str, target: int, *, port: int = 443, outside: bool = False) -> Object:
+    """An ordinary Service; `outside`: also on a port of every node.
+
+    Members have a port of their own: on 443 clients saw a foreign certificate for a moment when a
+    Service had lost its last endpoint, as if their packets had left the cluster.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -73,7 +77,7 @@ def service(name: str, app: str, target: int, *, outside: bool = False) -> Objec
         "spec": {
             "type": "NodePort" if outside else "ClusterIP",
             "selector": {"app": app},
-            "ports": [{"name": "https", "port": 443, "targetPort": target}],
+            "ports": [{"name": "https", "port": port, "targetPort": target}],
         },
     }
 
