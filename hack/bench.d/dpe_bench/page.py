@@ -51,7 +51,7 @@ def summary(found: dict[str, Any]) -> str:
         if any(key[0] == name for key in cells)
     ]
     lines = [
-        ["Longest time without an answer, ms", *subjects],
+        ["Longest time without an answer; slowest request, ms", *subjects],
         ["---"] * (len(subjects) + 1),
         *rows,
     ]
@@ -59,11 +59,13 @@ def summary(found: dict[str, Any]) -> str:
 
 
 def _short(one: dict[str, Any]) -> str:
-    """Median and largest gap, how many runs; what failed although it was tried again, and runs."""
+    """Median and largest gap, the slowest request, how many runs; what failed although it was
+    tried again, and runs that gave no figures."""
     median, largest = (figure(one["gap_ms"], name) for name in ("p50", "max"))
     lost = f", {one['failed_after_retries']} failed" if one["failed_after_retries"] else ""
     missed = f", {one['runs_not_taken']} {_WITHOUT}" if one["runs_not_taken"] else ""
-    return f"{median}, {largest} ({one['runs']}){lost}{missed}"
+    slowest = "" if one["slowest_ms"] is None else f"; {one['slowest_ms']:.0f}"
+    return f"{median}, {largest}{slowest} ({one['runs']}){lost}{missed}"
 
 
 def _introduction(found: dict[str, Any]) -> list[str]:

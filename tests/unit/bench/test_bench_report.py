@@ -82,6 +82,12 @@ def test_how_long_the_slowest_request_took_is_published_where_it_is_known() -> N
         ]["slowest_ms"]
 
     assert (waited(None), waited(800.0, 950.0), waited(None, 800.0)) == (None, 950.0, 800.0)
+    told = part("page").summary(
+        part("figures").published(
+            [run(1.0, entries={"cluster": seen(1.0, slowest_ms=800.0)})], command="x"
+        )
+    )
+    assert "| 1, 1; 800 (1) |" in told
     classes = {
         kind: {"longestGapMilliseconds": 1.0, "maxMilliseconds": most}
         for kind, most in (("keepAlive", 300.0), ("fresh", None), ("slow", 2000.0))
