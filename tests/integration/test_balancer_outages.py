@@ -18,6 +18,7 @@ from tests.support.balancer_kit import Site, running_site
 from tests.support.balancer_load import load
 from tests.support.balancer_parts import until
 
+from dpe_balancer.switching import RUSH_SECONDS
 from dpe_operator.builders.haproxy import HealthCheck, Timings, TlsMode
 
 pytestmark = pytest.mark.integration
@@ -109,6 +110,7 @@ def test_after_the_head_start_whoever_is_up_serves(site: Site) -> None:
 
 def test_the_gap_that_clients_had_is_recorded(site: Site) -> None:
     site.settle()
+    time.sleep(RUSH_SECONDS)  # the tests before were outages of both
     count, old = site.count(), site.active()
     with load(site.routed_port, site.pki.client_context()) as clients:
         begin = time.monotonic()
