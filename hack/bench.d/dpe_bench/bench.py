@@ -27,6 +27,7 @@ from dpe_bench.faults import FAULTS, Strike, Target
 from dpe_bench.figures import began_at, entry_figures, require_watched
 from dpe_bench.laps import SET_UP, Laps
 from dpe_bench.order import rounds, seconds_left
+from dpe_bench.page import whole
 from dpe_bench.probes import Clients, surviving_worker
 from dpe_bench.processors import Processors
 from dpe_bench.single_subjects import KINDS, remove_volumes
@@ -291,16 +292,12 @@ def _line(run: raw.Run) -> str:
         return single_page.line(run)
     parts = [
         f"{entry}: gap {one['gap_ms']:.0f} ms{'' if one['gap_is_over'] else ' or more'}"
-        f" (untouched {_whole(one['undisturbed_gap_ms'])}), failed {one['failed_requests']}"
+        f" (untouched {whole(one['undisturbed_gap_ms'])}), failed {one['failed_requests']}"
         f", after retries {one['failed_after_retries']}, switches {one['switches']}"
         f", overlap {one['overlap_ms']:.0f} ms"
         for entry, one in run["entries"].items()
     ]
     return f"  {run['scenario']} {run['subject']}: " + "; ".join(parts)
-
-
-def _whole(milliseconds: float | None) -> str:
-    return "-" if milliseconds is None else f"{milliseconds:.0f}"
 
 
 def _output(*command: str) -> str:

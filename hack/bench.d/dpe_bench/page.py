@@ -171,6 +171,11 @@ def lost_and_doubled(one: dict[str, Any]) -> str:
     return "/".join(count_text(one[name]) for name in ("lost", "doubled"))
 
 
+def whole(milliseconds: float | None) -> str:
+    """Milliseconds without a fraction; `-` where they are not known."""
+    return "-" if milliseconds is None else f"{milliseconds:.0f}"
+
+
 def count_text(count: int | None) -> str:
     """A count; `-` where it is not known."""
     return "-" if count is None else str(count)
@@ -183,8 +188,8 @@ def _row(one: dict[str, Any]) -> list[str]:
         str(one["runs"]),
         *gap_cells(one),
         _goal(one),
-        "-" if (untouched := one["undisturbed_gap_ms"]) is None else f"{untouched['max']:.0f}",
-        "-" if (slowest := one["slowest_ms"]) is None else f"{slowest:.0f}",
+        whole((one["undisturbed_gap_ms"] or {}).get("max")),
+        whole(one["slowest_ms"]),
         str(one["failed_requests"]),
         str(one["failed_after_retries"]),
         str(one["switches"]),
