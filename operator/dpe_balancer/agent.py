@@ -14,8 +14,9 @@ import socket
 import time
 from dataclasses import replace
 
-from dpe_balancer import local_files
+from dpe_balancer import local_files, news
 from dpe_balancer.bell import Bell
+from dpe_balancer.blind import is_blind, may_give_way
 from dpe_balancer.certificates import Certificates
 from dpe_balancer.config import AgentConfig
 from dpe_balancer.decision import (
@@ -92,6 +93,7 @@ class Agent:
         self._choice = Choice()
         self._kept: tuple[Choice, str | None] | None = None
         self._drain = Drain()
+        self._blind = False
         self._role = Role()
         self._seen: Seen | None = None
         self._watch, self._meter = Watch(), Meter()
@@ -145,6 +147,7 @@ class Agent:
             ready=self._ready,
             full=self._liveness.full,
             peer_silent=bool(self._peer.silent),
+            blind=self._blind,
             switch_count=choice.switch_count,
             haproxy_restarts=max(0, self._restarts),
             record_writes=self._board.writes,
@@ -153,13 +156,18 @@ class Agent:
             certificate_failures=self._certificates.failures,
         )
 
-    def word(self) -> str:
+    def word(self, sees_up: bool) -> str:
         """What the other balancer is told, by another thread: which member is active; empty while
-        clients are not sent here, as then it is not this pod that decides."""
+        clients are not sent here, as then it is not this pod that decides.
+
+        `sees_up`: what it says of itself, see `blind`.
+        """
+        if sees_up:
+            self._peer.other_sees_up()
         record, _ = self._board.read()
         if not is_mine(self._site, record):
             return ""
-        return local_files.choice_text(self._choice, self._site.pod_uid)
+        return local_files.word_text(self._choice, self._site.pod_uid, sees_up=self._peer.sees_up)
 
     def _on_stop(self, *_: object) -> None:
         if self._stop_at is None:
@@ -254,11 +262,15 @@ class Agent:
             seen = replace(seen, entry=choice.serving)
         self._keep(choice, record)
         self._seen = seen
-        ready = is_ready(self._site, choice, record, seen)
+        self._note_blind(is_blind(self._site, moment, self._peer.sight))
+        useless = self._blind and drained.place is Place.ELSEWHERE
+        ready = is_ready(self._site, choice, record, seen) and not useless
         if ready and not self._ready:
             self._second_at = 0.0  # say so at once
         self._ready = ready
         self._board.ask(self._role, self._publication(moment, seen))
+        if self._blind and not leaving and may_give_way(self._site, moment, drained):
+            raise Fatal("giving way to the other balancer, which reaches a member")
 
     def _keep(self, choice: Choice, record: Record | None) -> None:
         """Take the choice for the present one, and keep it for an agent that is started anew: with
@@ -272,22 +284,21 @@ class Agent:
     def _note_drain(self, drained: Drain) -> None:
         """Keep it; log where clients are sent to, when that is news."""
         before, self._drain = self._drain, drained
-        if before.place is drained.place:
-            return
-        news = {
-            Place.HERE: "clients are sent here",
-            Place.ELSEWHERE: "clients are sent to another balancer: connections that are still "
-            f"open here have {self._config.drain_seconds:g} s, to the active member only",
-            Place.UNSURE: "the Lease ran out and the API server is not reached: going on, but "
-            "clients connect anew, as another balancer may be routed by now",
-        }
-        log.warning(news[drained.place])
+        if before.place is not drained.place:
+            log.warning("%s", news.sent_to(drained.place, self._config.drain_seconds))
+
+    def _note_blind(self, blind: bool) -> None:
+        """Keep it, and log it when it is news."""
+        if blind and not self._blind:
+            log.warning("no member is reached from here, but the other balancer reaches one")
+        self._blind = blind
 
     def _tell_elector(self) -> None:
         """Say whether the routed balancer is silent, if this one could take its place: it sees a
         member that is up, so it is not the one that is cut off."""
         states = {} if self._seen is None else self._seen.states
         fit = self._ready and self._stop_at is None and "UP" in states.values()
+        self._peer.sees_up = fit
         self._sign.say(self._peer.silent if fit else "")
 
     def _publication(self, moment: Moment, seen: Seen) -> Publication | None:
@@ -303,26 +314,9 @@ class Agent:
 
     def _tell(self, choice: Choice, seen: Seen) -> None:
         """Log what a person would look for after an incident."""
-        if self._seen is None or self._seen.states != seen.states:
-            states = " ".join(f"{name}={seen.states[name]}" for name in self._site.members)
-            log.info("members: %s", states)
-        if choice.pending is not None and choice.pending != self._choice.pending:
-            target = choice.pending.target
-            log.warning("%s is DOWN: requests go to %s, to be counted soon", choice.active, target)
-        moved = self._choice.pending
-        if moved is not None and choice.pending is None and choice.active != moved.target:
-            down = seen.states.get(moved.target) == "DOWN"
-            why = f"{moved.target} is DOWN too" if down else "another balancer decides"
-            log.warning("requests go back to %s, no switch: %s", choice.active, why)
-        if choice.outage is not None and self._choice.outage is None:
-            self._outages += 1
-            log.warning("both members went DOWN together: no switch, %s stays", choice.active)
-        if choice.active != self._choice.active:
-            last = choice.last_switch
-            why = last.cause if last and last.target == choice.active else "first choice"
-            log.warning(
-                "active member: %s, before: %s (%s)", choice.active, self._choice.active, why
-            )
+        for level, text in news.lines(self._site, self._choice, choice, self._seen, seen):
+            log.log(level, "%s", text)
+        self._outages += news.begins_outage(self._choice, choice)
 
     def _probe(self) -> None:
         """Find out whether HAProxy hangs: on its socket or on the port that clients use."""

@@ -57,6 +57,21 @@ def choice_text(choice: Choice, routed_to: str | None) -> str:
     return json.dumps({"choice": asdict(choice), "routedTo": routed_to})
 
 
+def word_text(choice: Choice, pod_uid: str, *, sees_up: bool) -> str:
+    """What the pod that clients are sent to tells the other one: its choice, and whether it sees a
+    member up."""
+    kept = {"choice": asdict(choice), "routedTo": pod_uid, "seesUp": sees_up}
+    return json.dumps(kept)
+
+
+def says_up(text: bytes) -> bool:
+    """Whether the word of the other one says that it sees a member up; False for any other text."""
+    try:
+        return json.loads(text)["seesUp"] is True
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 def choice_record(text: bytes) -> Record | None:
     """What `choice_text` says, in the form of a record; None for any other text."""
     try:

@@ -12,8 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from dpe_balancer.model import MemberState, Switch
 
-# Where a balancer that clients are sent to tells the other one what it decided.
+# Where a balancer that clients are sent to tells the other one what it decided; and what the other
+# one adds to its question if it sees a member up itself.
 WORD_PATH = "/choice"
+SEES_UP = "sees=up"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Figures:
     ready: bool = False
     full: bool = False
     peer_silent: bool = False
+    blind: bool = False
     switch_count: int = 0
     haproxy_restarts: int = 0
     record_writes: int = 0
@@ -75,6 +78,8 @@ def render(figures: Figures) -> str:
     put("full", "gauge", text, ("", figures.full))
     text = "1 while the routed balancer does not answer this one's questions."
     put("peer_silent", "gauge", text, ("", figures.peer_silent))
+    text = "1 while this balancer reaches no member, and the other one does."
+    put("blind", "gauge", text, ("", figures.blind))
     for name, text, value in (
         ("switches_total", "Changes of the active member, as recorded.", figures.switch_count),
         ("outages_total", "Times that both members went down together.", figures.outages),
@@ -89,14 +94,14 @@ def render(figures: Figures) -> str:
 
 
 def serve(
-    address: str, port: int, figures: Callable[[], Figures], word: Callable[[], str]
+    address: str, port: int, figures: Callable[[], Figures], word: Callable[[bool], str]
 ) -> ThreadingHTTPServer:
     """Serve `/metrics` and, while `word` is not empty, `/choice` from a thread of its own.
 
-    Raises OSError when the port is taken.
+    `word` is told whether who asks sees a member up. Raises OSError when the port is taken.
     """
-    pages: dict[str, tuple[str, Callable[[], str]]] = {
-        "/metrics": ("text/plain; version=0.0.4", lambda: render(figures())),
+    pages: dict[str, tuple[str, Callable[[bool], str]]] = {
+        "/metrics": ("text/plain; version=0.0.4", lambda _: render(figures())),
         WORD_PATH: ("application/json", word),
     }
 
@@ -105,8 +110,9 @@ def serve(
 
         def do_GET(self) -> None:
             """Answer with one of the pages; 404 without one, or if it has nothing to say."""
-            kind, text = pages.get(self.path.partition("?")[0], ("text/plain", lambda: ""))
-            body = text().encode()
+            path, _, query = self.path.partition("?")
+            kind, text = pages.get(path, ("text/plain", lambda _: ""))
+            body = text(query == SEES_UP).encode()
             with contextlib.suppress(ConnectionError):  # who asked has gone
                 self.send_response(200 if body else 404)
                 self.send_header("Content-Type", kind)

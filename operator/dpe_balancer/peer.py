@@ -7,7 +7,8 @@ no member sees a connection, and a HAProxy that hangs is silent though the kerne
 connections.
 
 Which member is active? The agent's word is newer than the record if it has switched while the API
-server was away, see docs/adr/0016.
+server was away, see docs/adr/0016. With this question and its answer the two tell each other
+whether they see a member up, see docs/adr/0019.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dpe_balancer import local_files
+from dpe_balancer.blind import Sight
 from dpe_balancer.keeper import WATCH_SECONDS, Board
-from dpe_balancer.metrics import WORD_PATH
+from dpe_balancer.metrics import SEES_UP, WORD_PATH
 from dpe_balancer.model import Record
 
 log = logging.getLogger("dpe_balancer")
@@ -86,22 +88,25 @@ def answers(address: str, port: int) -> bool:
         return False
 
 
-def word_of(address: str, port: int) -> Record | None:
-    """What the agent there says about the active member; None: it says nothing, or no agent."""
+def word_of(address: str, port: int, *, sees_up: bool) -> tuple[Record | None, bool]:
+    """What the agent there says about the active member (None: it says nothing, or no agent), and
+    whether it sees a member up. It is told whether this balancer does."""
     connection = http.client.HTTPConnection(address, port, timeout=ASK_SECONDS)
     try:
-        connection.request("GET", WORD_PATH)
+        connection.request("GET", f"{WORD_PATH}?{SEES_UP}" if sees_up else WORD_PATH)
         answer = connection.getresponse()
         text = answer.read(_LONGEST_WORD)
-        return local_files.choice_record(text) if answer.status == 200 else None
+        if answer.status == 200:
+            return local_files.choice_record(text), local_files.says_up(text)
+        return None, False
     except (OSError, http.client.HTTPException):
-        return None
+        return None, False
     finally:
         connection.close()
 
 
 class Peer:
-    """A thread that asks; `silent` and `told` may be read by others."""
+    """A thread that asks; what it has learnt may be read by others."""
 
     def __init__(self, board: Board, own_uid: str, where: Where) -> None:
         """`where` makes the host to ask from the routed pod's address, with HAProxy's port for
@@ -111,11 +116,23 @@ class Peer:
         self._where = where
         self._trials = Trials()
         self._told: Record | None = None
+        # whether this balancer could serve: it is ready and sees a member up
+        self.sees_up = False
+        self._sight = Sight()
 
     @property
     def told(self) -> Record | None:
         """The last word of the routed pod on which member is active; None: there was none yet."""
         return self._told
+
+    @property
+    def sight(self) -> Sight:
+        """What the other balancer said of itself, asked or with a question of its own."""
+        return self._sight
+
+    def other_sees_up(self) -> None:
+        """The other balancer has just said that it sees a member up."""
+        self._sight = self._sight.again(time.monotonic())
 
     @property
     def silent(self) -> str:
@@ -151,7 +168,10 @@ class Peer:
         now = self._trials
         if answered:
             # a pod that falls silent keeps its word: nobody else has decided since
-            self._told = word_of(host, word_port) or self._told
+            told, up = word_of(host, word_port, sees_up=self.sees_up)
+            self._told = told or self._told
+            if up:
+                self.other_sees_up()
         if now.silent and not before.silent:
             log.warning("the routed balancer (%s:%d) does not answer", host, port)
         elif before.silent and before.pod == pod and not now.silent:

@@ -64,6 +64,7 @@ class Balancer:
         site = self.site
         settings = dataclasses.replace(
             site.settings,
+            members=self.way_to(site.settings.members),
             listen_port=self.port,
             stats_port=self.stats_port,
             run_directory=str(self.run),
@@ -93,6 +94,10 @@ class Balancer:
             **site.agent,
         )
         (self.run / "agent.json").write_text(render_agent_config(agent))
+
+    def way_to(self, members: tuple[MemberAddress, ...]) -> tuple[MemberAddress, ...]:
+        """Where this balancer finds the members."""
+        return members
 
     @property
     def address(self) -> str:

@@ -7,6 +7,7 @@ Each pod has its own way to the API server and its own way to the other pod, and
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import threading
@@ -20,7 +21,7 @@ from tests.support.balancer_parts import until
 from tests.support.elector_pods import Pod, Proxy, ask
 from tests.support.ports import free_port
 
-from dpe_operator.builders.haproxy import TlsMode
+from dpe_operator.builders.haproxy import MemberAddress, TlsMode
 
 # Twice the times of the profile Hot: a process that waits a second for its turn on a busy machine
 # is not to be taken for one that does not renew.
@@ -31,6 +32,8 @@ class BalancerPod(Balancer):
     """A balancer whose role is the elector's word."""
 
     def __init__(self, site: Site, name: str) -> None:
+        # only where they are wanted: what goes through them is slower
+        self.to_members: list[Proxy] = []
         super().__init__(site, name)
         self.to_api = Proxy(int(site.api.url.rpartition(":")[2]))
         # by these the others reach this pod's HAProxy and its agent
@@ -98,19 +101,40 @@ class BalancerPod(Balancer):
         """End all of it."""
         if self.pod is not None:
             self.pod.close()
+        for way in self.to_members:
+            way.close()
         self.to_api.close()
         self.asked.close()
         self.told.close()
 
 
+class BalancerWithWays(BalancerPod):
+    """One with its own way to each member, which can be cut."""
+
+    def way_to(self, members: tuple[MemberAddress, ...]) -> tuple[MemberAddress, ...]:
+        """Through proxies on this machine."""
+        self.to_members = [Proxy(member.port) for member in members]
+        return tuple(
+            dataclasses.replace(member, port=way.port)
+            for member, way in zip(members, self.to_members, strict=True)
+        )
+
+
 @contextlib.contextmanager
-def running_pods(api: ApiServer, folder: Path, mode: TlsMode, **changes: Any) -> Iterator[Site]:
+def running_pods(
+    api: ApiServer,
+    folder: Path,
+    mode: TlsMode,
+    *,
+    kind: type[BalancerPod] = BalancerPod,
+    **changes: Any,
+) -> Iterator[Site]:
     """A site with both members up and two whole balancers; clients follow the record."""
     site = Site(api, folder, mode, **changes)
     try:
         for member in site.members.values():
             member.start()
-        pods = [BalancerPod(site, f"balancer-{number}") for number in (1, 2)]
+        pods = [kind(site, f"balancer-{number}") for number in (1, 2)]
         site.balancers += pods
         for pod in pods:
             pod.start()

@@ -16,7 +16,7 @@ import pytest
 from dpe_balancer import metrics
 from dpe_balancer.config import peers_from_environment
 from dpe_balancer.keeper import Board
-from dpe_balancer.local_files import choice_text
+from dpe_balancer.local_files import choice_text, says_up, word_text
 from dpe_balancer.metrics import Figures
 from dpe_balancer.model import Choice, Record, Switch
 from dpe_balancer.peer import NEVER_HEARD_QUESTIONS, Peer, SignFile, Trials, answers, target
@@ -119,7 +119,7 @@ def test_the_word_of_the_routed_pod_is_asked_for_and_kept_when_it_falls_silent(
 ) -> None:
     told = Choice("b", "2026-11-26T16:44:03Z", 25, Switch("a", "b", "MemberDown", "t", 300))
     word = [choice_text(told, "x")]
-    agent = metrics.serve("127.0.0.1", 0, Figures, lambda: word[0])
+    agent = metrics.serve("127.0.0.1", 0, Figures, lambda _: word[0])
     board = Board(Record(routed_to="x", address="10.1.0.1"))
     haproxy = server.getsockname()[1]
     peer = Peer(board, "me", lambda _: ("127.0.0.1", haproxy, agent.server_address[1]))
@@ -139,6 +139,48 @@ def test_the_word_of_the_routed_pod_is_asked_for_and_kept_when_it_falls_silent(
     board.show(Record(routed_to="me", address="10.1.0.2", version=9))
     peer.ask_once()
     assert peer.told is None
+
+
+def test_the_question_says_whether_this_balancer_sees_a_member_up(server: socket.socket) -> None:
+    heard: list[bool] = []
+
+    def word(sees_up: bool) -> str:
+        heard.append(sees_up)
+        return ""
+
+    agent = metrics.serve("127.0.0.1", 0, Figures, word)
+    board = Board(Record(routed_to="x", address="10.1.0.1"))
+    haproxy = server.getsockname()[1]
+    peer = Peer(board, "me", lambda _: ("127.0.0.1", haproxy, agent.server_address[1]))
+    answer(server, b"HTTP/1.0 404 Not Found\r\n\r\n", times=3)
+    for sees_up in (False, True, False):
+        peer.sees_up = sees_up
+        peer.ask_once()
+    agent.shutdown()
+    agent.server_close()
+    assert heard == [False, True, False]
+
+
+@pytest.mark.parametrize("sees_up", [True, False])
+def test_the_answer_says_whether_the_routed_balancer_sees_a_member_up(
+    server: socket.socket, sees_up: bool
+) -> None:
+    text = word_text(Choice("b", "2026-11-26T16:44:03Z", 25), "x", sees_up=sees_up)
+    agent = metrics.serve("127.0.0.1", 0, Figures, lambda _: text)
+    board = Board(Record(routed_to="x", address="10.1.0.1"))
+    haproxy = server.getsockname()[1]
+    peer = Peer(board, "me", lambda _: ("127.0.0.1", haproxy, agent.server_address[1]))
+    answer(server, b"HTTP/1.0 404 Not Found\r\n\r\n")
+    peer.ask_once()
+    agent.shutdown()
+    agent.server_close()
+    assert peer.told is not None and peer.told.active == "b"
+    assert peer.sight.is_fresh(time.monotonic()) == sees_up
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"[" * 9000, b'{"seesUp": 1}', b'{"choice": {}}'])
+def test_any_other_text_does_not_say_so(text: bytes) -> None:
+    assert not says_up(text)
 
 
 def as_recorded_by(pod: str, choice: Choice) -> Record:
