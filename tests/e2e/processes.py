@@ -41,6 +41,15 @@ class Processes:
         self._lossy.add(found["spec"]["nodeName"])
         lose_packets(found, share)
 
+    def block(self, pod: str, others: list[str]) -> None:
+        """Drop all packets from a pod to some others; whatever else it reaches it goes on reaching."""
+        found = self._kube.get("pod", pod)
+        node = found["spec"]["nodeName"]
+        self._lossy.add(node)
+        for other in others:
+            address = self._kube.get("pod", other)["status"]["podIP"]
+            _drop(node, f"-s {found['status']['podIP']} -d {address}")
+
     def go_on(self) -> None:
         """Take all of it back, as far as the processes still exist."""
         while self._stopped:
@@ -76,15 +85,18 @@ def signal_pod(pod: Object, signal: str, *, program: str = "") -> list[str]:
 
 def lose_packets(pod: Object, share: float) -> None:
     """Drop a share (0 to 1) of the packets to a pod, at random, on its node."""
-    rule = (
-        f"-d {pod['status']['podIP']} -m statistic --mode random --probability {share} "
-        f"-m comment --comment {_MARK} -j DROP"
-    )
-    on_node(pod["spec"]["nodeName"], f"iptables -w -I FORWARD 1 {rule}")
+    chance = f"-m statistic --mode random --probability {share}"
+    _drop(pod["spec"]["nodeName"], f"-d {pod['status']['podIP']} {chance}")
+
+
+def _drop(node: str, which: str) -> None:
+    """Have a node drop what an iptables rule would match."""
+    rule = f"{which} -m comment --comment {_MARK} -j DROP"
+    on_node(node, f"iptables -w -I FORWARD 1 {rule}")
 
 
 def lose_no_packets(node: str) -> None:
-    """Take away every rule of `lose_packets` on a node, also those of a run that was killed."""
+    """Take away every rule that drops packets on a node, also those of a run that was killed."""
     on_node(
         node,
         f"iptables -w -S FORWARD | sed -n 's/^-A \\(.*{_MARK}.*\\)/\\1/p' | "
