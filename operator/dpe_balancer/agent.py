@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from dpe_balancer import local_files, news
 from dpe_balancer.bell import Bell
-from dpe_balancer.blind import is_blind, may_give_way
+from dpe_balancer.blind import is_blind, may_be_blind, may_give_way
 from dpe_balancer.certificates import Certificates
 from dpe_balancer.config import AgentConfig
 from dpe_balancer.decision import (
@@ -92,7 +92,7 @@ class Agent:
         self._peer, self._sign = peer, SignFile(run / "peer.json")
         self._choice = Choice()
         self._kept: tuple[Choice, str | None] | None = None
-        self._drain = Drain()
+        self._drain = Drain(given_at=time.monotonic())
         self._blind = False
         self._role = Role()
         self._seen: Seen | None = None
@@ -109,7 +109,8 @@ class Agent:
         self._bell = Bell()
 
     def run(self) -> None:
-        """Work until SIGTERM; raises Fatal when HAProxy hangs or does not start."""
+        """Work until SIGTERM; raises Fatal when HAProxy hangs or does not start, or when the other
+        balancer has to take the clients."""
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
         signal.signal(signal.SIGCHLD, self._on_child)
@@ -262,14 +263,14 @@ class Agent:
             seen = replace(seen, entry=choice.serving)
         self._keep(choice, record)
         self._seen = seen
-        self._note_blind(is_blind(self._site, moment, self._peer.sight))
-        useless = self._blind and drained.place is Place.ELSEWHERE
+        useless = self._sees_nothing(moment) and drained.place is Place.ELSEWHERE
         ready = is_ready(self._site, choice, record, seen) and not useless
         if ready and not self._ready:
             self._second_at = 0.0  # say so at once
         self._ready = ready
         self._board.ask(self._role, self._publication(moment, seen))
-        if self._blind and not leaving and may_give_way(self._site, moment, drained):
+        busy = leaving or seen.full  # a full one is not cut off, and the other would be as full
+        if self._blind and not busy and may_give_way(self._site, moment, drained):
             raise Fatal("giving way to the other balancer, which reaches a member")
 
     def _keep(self, choice: Choice, record: Record | None) -> None:
@@ -287,18 +288,21 @@ class Agent:
         if before.place is not drained.place:
             log.warning("%s", news.sent_to(drained.place, self._config.drain_seconds))
 
-    def _note_blind(self, blind: bool) -> None:
-        """Keep it, and log it when it is news."""
-        if blind and not self._blind:
+    def _sees_nothing(self, moment: Moment) -> bool:
+        """Whether the other balancer sees more. Who is not ready yet need not wait until that is
+        sure: it would be ready for some seconds, and given the clients."""
+        sight, before = self._peer.sight, self._blind
+        self._blind = is_blind(self._site, moment, sight)
+        if self._blind and not before:
             log.warning("no member is reached from here, but the other balancer reaches one")
-        self._blind = blind
+        return self._blind or (not self._ready and may_be_blind(self._site, moment, sight))
 
     def _tell_elector(self) -> None:
         """Say whether the routed balancer is silent, if this one could take its place: it sees a
         member that is up, so it is not the one that is cut off."""
         states = {} if self._seen is None else self._seen.states
         fit = self._ready and self._stop_at is None and "UP" in states.values()
-        self._peer.sees_up = fit
+        self._peer.sees_up, self._peer.could_serve = fit, fit and self._role.known
         self._sign.say(self._peer.silent if fit else "")
 
     def _publication(self, moment: Moment, seen: Seen) -> Publication | None:

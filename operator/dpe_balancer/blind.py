@@ -44,15 +44,25 @@ class Sight:
         """Whether it may be believed at `now`."""
         return self.at is not None and now - self.at <= FRESH_SECONDS
 
-    def lasts(self, now: float) -> float:
-        """For how many seconds it has seen a member up; 0: it does not, or nothing is heard."""
-        return now - self.since if self.since is not None and self.is_fresh(now) else 0.0
-
 
 def is_blind(site: Site, moment: Moment, sight: Sight) -> bool:
-    """Whether this balancer reaches no member, and the other one does."""
-    down = [moment.now - moment.watch.down.get(member, moment.now) for member in site.members]
-    return min(*down, sight.lasts(moment.now)) >= BLIND_SECONDS
+    """Whether this balancer reaches no member, and the other one does, for long enough.
+
+    Counted up to what the other one said last, so that it may find both DOWN as much later.
+    """
+    began = _all_down_since(site, moment)
+    if began is None or sight.since is None or sight.at is None or not sight.is_fresh(moment.now):
+        return False
+    return sight.at - max(began, sight.since) >= BLIND_SECONDS
+
+
+def may_be_blind(site: Site, moment: Moment, sight: Sight) -> bool:
+    """Whether a balancer that is about to say that it is ready should wait: it reaches no member,
+    and the other one does, or has not been heard yet."""
+    began = _all_down_since(site, moment)
+    if began is None:
+        return False
+    return sight.is_fresh(moment.now) or moment.now - began < FRESH_SECONDS
 
 
 def may_give_way(site: Site, moment: Moment, drain: Drain) -> bool:
@@ -64,4 +74,12 @@ def may_give_way(site: Site, moment: Moment, drain: Drain) -> bool:
     """
     if not moment.role.holder or not is_mine(site, moment.record):
         return False
-    return drain.place is Place.HERE and moment.now - drain.since >= PAUSE_SECONDS
+    return drain.place is Place.HERE and moment.now - drain.given_at >= PAUSE_SECONDS
+
+
+def _all_down_since(site: Site, moment: Moment) -> float | None:
+    """Since when both members are DOWN (monotonic seconds); None: they are not."""
+    down = moment.watch.down
+    if any(member not in down for member in site.members):
+        return None
+    return max(down[member] for member in site.members)

@@ -33,12 +33,13 @@ class Place(StrEnum):
 
 @dataclass(frozen=True)
 class Drain:
-    """What is remembered: the place, since when (monotonic seconds), and whether old connections
-    were cut since."""
+    """What is remembered: the place, since when (monotonic seconds), whether old connections
+    were cut since, and when clients were given to this pod the last time (or the agent began)."""
 
     place: Place = Place.HERE
     since: float = 0.0
     cut: bool = False
+    given_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,10 @@ def drain(
 ) -> tuple[Drain, tuple[DrainAction, ...]]:
     """What is remembered from now on, and what HAProxy is to be told, in this order."""
     now_at = place(site, choice, moment, leaving=leaving)
-    state = before if before.place is now_at else Drain(now_at, moment.now)
+    state = before
+    if before.place is not now_at:
+        given = before.place is Place.ELSEWHERE
+        state = Drain(now_at, moment.now, given_at=moment.now if given else before.given_at)
     actions: list[DrainAction] = []
     seen = moment.seen
     ends = now_at is not Place.HERE and not site.tcp

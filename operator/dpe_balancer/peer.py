@@ -116,8 +116,9 @@ class Peer:
         self._where = where
         self._trials = Trials()
         self._told: Record | None = None
-        # whether this balancer could serve: it is ready and sees a member up
-        self.sees_up = False
+        # whether this balancer could serve: it is ready and sees a member up; and whether it could
+        # take the Lease for that
+        self.sees_up = self.could_serve = False
         self._sight = Sight()
 
     @property
@@ -168,9 +169,9 @@ class Peer:
         now = self._trials
         if answered:
             # a pod that falls silent keeps its word: nobody else has decided since
-            told, up = word_of(host, word_port, sees_up=self.sees_up)
+            told, up = word_of(host, word_port, sees_up=self.could_serve)
             self._told = told or self._told
-            if up:
+            if up and told is not None and told.routed_to == pod:
                 self.other_sees_up()
         if now.silent and not before.silent:
             log.warning("the routed balancer (%s:%d) does not answer", host, port)

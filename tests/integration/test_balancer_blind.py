@@ -54,6 +54,7 @@ def test_it_gives_way_only_to_one_that_reaches_a_server(
         until(lambda: sees(blind, 0) and sees(other, 0), 30, "both balancers see both DOWN")
         time.sleep(BLIND_SECONDS + 2)
         assert site.routed() is blind, "the other one could do no better"
+        assert "giving way" not in blind.log.read_text()
         site.settle()
         until(lambda: sees(blind, 1) and sees(other, 1), 30, "both balancers see both UP")
 
@@ -61,13 +62,14 @@ def test_it_gives_way_only_to_one_that_reaches_a_server(
             for way in blind.to_members:
                 way.cut()
             until(lambda: site.routed() is other, 40, "the other one takes over")
+            until(lambda: not blind.ready(), 10, "the agent has ended")
             begin = time.monotonic()
             until(lambda: clients.after(begin).answered[active.name] > 0, 10, "clients are served")
         assert (site.active(), site.count()) == (active, count), "that is no switch of servers"
         assert "giving way" in blind.log.read_text()
 
-        until(lambda: is_blind(blind), 40, "it knows that it is of no use")
-        until(lambda: not blind.ready(), 20, "and says so")
+        until(lambda: blind.ready() or is_blind(blind), 40, "it knows that it is of no use")
+        assert not blind.ready(), "nor was it ready until it knew"
         for way in blind.to_members:
             way.heal()
         until(blind.ready, 30, "it stands by")

@@ -21,6 +21,9 @@ PAIR_FINDINGS: Final = (FLAPPING, CLIENT_BUDGET)
 # The longest of 8 runs in which the routed balancer was lost without a word, so that its Lease had
 # to run out: docs/reference/balancer.md, "Figures".
 LOST_BALANCER_MS: Final = 7100
+# A balancer that alone reaches no server waits for 5 s when its checks have failed, then gives way;
+# with a take-over, of less than a second. docs/adr/0019.
+BLIND_BALANCER_MS: Final = 6000
 _TRUTH: Final = {"True": True, "False": False}
 
 
@@ -102,12 +105,14 @@ def _client_budget(conditions: Conditions, draft: ServerDraft) -> None:
     clients = draft.context.clients
     assert clients is not None, "server_context always gives a profile"
     last, hang = draft.record.gap_ms, slowest_detection_ms(draft.spec)
-    worst = max(LOST_BALANCER_MS, hang, last or 0)
+    blind = hang + BLIND_BALANCER_MS
+    worst = max(LOST_BALANCER_MS, blind, last or 0)
     patience, budget = shortest_patience_ms(clients), clients.total_budget
     seen = "" if last is None else f"the last switch took {last}ms, "
     facts = (
         f"{seen}a balancer that is lost without a word takes up to {LOST_BALANCER_MS}ms, and with"
-        f" these timings a server that hangs is left after {hang}ms"
+        f" these timings a server that hangs is left after {hang}ms, and a balancer that alone"
+        f" reaches no server after {blind}ms"
     )
     if patience > worst:
         text = f"clients go on for {patience}ms, longer than the worst gap: {facts}."

@@ -111,7 +111,12 @@ def test_routed_again_it_serves_as_before() -> None:
 
 def test_a_new_holder_uses_both_members_before_it_is_routed() -> None:
     found = moment(HOLDER, OTHERS, told=(False, True))
-    assert ask(TCP, Drain(Place.ELSEWHERE, 990.0), found)[1] == (Fence(on=False),)
+    state, actions = ask(TCP, Drain(Place.ELSEWHERE, 990.0), found)
+    assert actions == (Fence(on=False),)
+    assert state.given_at == found.now
+    unsure, _ = ask(TCP, state, moment(NOBODY_KNOWS, MINE, now=1100.0))
+    back, _ = ask(TCP, unsure, moment(HOLDER, MINE, now=1200.0))
+    assert (back.since, back.given_at) == (1200.0, found.now), "an outage gives nobody clients"
 
 
 def test_unsure_tcp_cuts_once_and_goes_on() -> None:

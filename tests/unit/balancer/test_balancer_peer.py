@@ -153,19 +153,20 @@ def test_the_question_says_whether_this_balancer_sees_a_member_up(server: socket
     haproxy = server.getsockname()[1]
     peer = Peer(board, "me", lambda _: ("127.0.0.1", haproxy, agent.server_address[1]))
     answer(server, b"HTTP/1.0 404 Not Found\r\n\r\n", times=3)
-    for sees_up in (False, True, False):
-        peer.sees_up = sees_up
+    peer.sees_up = True  # that alone would not do: it may not reach the API server
+    for could_serve in (False, True, False):
+        peer.could_serve = could_serve
         peer.ask_once()
     agent.shutdown()
     agent.server_close()
     assert heard == [False, True, False]
 
 
-@pytest.mark.parametrize("sees_up", [True, False])
+@pytest.mark.parametrize(("sees_up", "whose"), [(True, "x"), (False, "x"), (True, "another's")])
 def test_the_answer_says_whether_the_routed_balancer_sees_a_member_up(
-    server: socket.socket, sees_up: bool
+    server: socket.socket, sees_up: bool, whose: str
 ) -> None:
-    text = word_text(Choice("b", "2026-11-26T16:44:03Z", 25), "x", sees_up=sees_up)
+    text = word_text(Choice("b", "2026-11-26T16:44:03Z", 25), whose, sees_up=sees_up)
     agent = metrics.serve("127.0.0.1", 0, Figures, lambda _: text)
     board = Board(Record(routed_to="x", address="10.1.0.1"))
     haproxy = server.getsockname()[1]
@@ -175,7 +176,7 @@ def test_the_answer_says_whether_the_routed_balancer_sees_a_member_up(
     agent.shutdown()
     agent.server_close()
     assert peer.told is not None and peer.told.active == "b"
-    assert peer.sight.is_fresh(time.monotonic()) == sees_up
+    assert peer.sight.is_fresh(time.monotonic()) == (sees_up and whose == "x")
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"[" * 9000, b'{"seesUp": 1}', b'{"choice": {}}'])
