@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pair in the imagined cluster that serves, and short looks at it."""
 
+from typing import Any
+
 from tests.support.planning_world import World, server
 
 from dpe_operator.api import constants
@@ -10,9 +12,9 @@ from dpe_operator.planning.plan import Plan
 KIND = "DpeServer"
 
 
-def serving_pair() -> World:
+def serving_pair(**spec: Any) -> World:
     """A pair that serves: all rolled out, a is active, b is up."""
-    made = World(server())
+    made = World(server(**spec))
     made.settle(KIND, "radio")
     made.run_all()
     made.record("radio")

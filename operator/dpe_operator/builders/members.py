@@ -8,6 +8,8 @@ environment), and each needs an address of its own for HAProxy.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from dpe_operator.api import constants
 from dpe_operator.api.addresses import member_name, members_name
@@ -148,9 +150,17 @@ def _readiness_probe() -> Manifest:
 
 
 def member_service(
-    context: ComponentContext, server: ServerSpec, member: Member
+    context: ComponentContext,
+    server: ServerSpec,
+    member: Member,
+    *,
+    ports: Mapping[int, str] | None = None,
 ) -> Manifest | None:
-    """Build the Service whose ClusterIP HAProxy talks to; None for an external member."""
+    """Build the Service whose ClusterIP HAProxy talks to; None for an external member.
+
+    ``ports``: number and name of each port, where that is not the spec's port alone. All of them
+    lead to the program, at whatever number it listens in the pod that is there.
+    """
     if member.is_external:
         return None
     owner = context.owner
@@ -170,15 +180,25 @@ def member_service(
             "ipFamilies": ["IPv4"],
             "selector": selector(owner, constants.COMPONENT_MEMBER, member=member.name),
             "ports": [
-                {
-                    "name": PORT_NAME,
-                    "port": server.port,
-                    "targetPort": PORT_NAME,
-                    "protocol": "TCP",
-                }
+                {"name": name, "port": number, "targetPort": PORT_NAME, "protocol": "TCP"}
+                for number, name in (ports or {server.port: PORT_NAME}).items()
             ],
         },
     }
+
+
+def second_port_name(number: int) -> str:
+    """Name of a port of a member's Service while another one has the usual name."""
+    return f"{PORT_NAME}-{number}"
+
+
+def is_member_port(port: Mapping[str, Any]) -> bool:
+    """Whether a port of a live Service is one that ``member_service`` makes."""
+    return (
+        port.get("name") in (PORT_NAME, second_port_name(port.get("port", 0)))
+        and port.get("targetPort") == PORT_NAME
+        and port.get("protocol", "TCP") == "TCP"
+    )
 
 
 def members_pdb(context: ComponentContext, server: ServerSpec) -> Manifest | None:

@@ -10,6 +10,7 @@ from dpe_operator.builders.balancer_ports import has_balancer
 from dpe_operator.planning import summary
 from dpe_operator.planning.accounts import refused_balancer, token_notices
 from dpe_operator.planning.judgement import judge, without_cluster
+from dpe_operator.planning.member_services import balancers_run
 from dpe_operator.planning.objects import Obj, Ref, dig, ref_of, uid_of
 from dpe_operator.planning.ownership import Sorted, own_object, prunable, sort_children
 from dpe_operator.planning.pair_findings import (
@@ -28,7 +29,6 @@ from dpe_operator.planning.server_status import (
     switch_notices,
 )
 from dpe_operator.planning.shared import shared_of
-from dpe_operator.planning.templates import runs
 from dpe_operator.planning.workloads import workload_state
 
 PRUNED_KINDS: Final = (
@@ -190,10 +190,7 @@ def _still_serves(situation: Situation, draft: ServerDraft, ref: Ref) -> bool:
 
 def _balancers_are_new(situation: Situation, draft: ServerDraft) -> bool:
     """Whether all balancers run what is wanted now."""
-    name = balancer_name(situation.name)
-    live = own_object(situation, Ref("Deployment", situation.namespace, name))
-    pods = situation.observed.pods(constants.COMPONENT_BALANCER)
-    return runs(live, draft.memory.units.get(name)) and workload_state(live, pods).rolled_out
+    return balancers_run(situation, draft.memory.units.get(balancer_name(situation.name)))
 
 
 def _makes_room(draft: ServerDraft, former: str) -> bool:

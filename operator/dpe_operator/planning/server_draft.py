@@ -26,6 +26,7 @@ from dpe_operator.planning.acceptance import (
     require,
     reserved_env_problems,
 )
+from dpe_operator.planning.member_services import member_service, other_ports_asked
 from dpe_operator.planning.memory import Memory, Unit
 from dpe_operator.planning.objects import Obj, Ref, annotations, dig, uid_of
 from dpe_operator.planning.ownership import own_object
@@ -177,8 +178,11 @@ def _assemble(
         record=record,
         balanced=balanced,
     )
-    made, held, units = _members(situation, spec, context, choice=choice, rollout=rollout)
-    units, balancer_held = _balancer_unit(situation, units, views)
+    units, balancer_held = _balancer_unit(situation, dict(choice.units), views)
+    keep_ports = other_ports_asked(situation, spec, units, held=balancer_held)
+    made, held, units = _members(
+        situation, spec, context, units=units, hold=rollout.hold, keep_ports=keep_ports
+    )
     request = order.request or (
         f"{rollout.switch_to}@{record.count}" if rollout.switch_to else None
     )
@@ -237,22 +241,22 @@ def _members(
     spec: DpeServerSpec,
     context: ComponentContext,
     *,
-    choice: Choice,
-    rollout: Rollout,
+    units: Mapping[str, Unit],
+    hold: frozenset[str],
+    keep_ports: bool,
 ) -> tuple[list[Child], frozenset[Ref], dict[str, Unit]]:
     """Return the members' children, those left untouched, and the units in force."""
-    units = dict(choice.units)
+    units = dict(units)
     children: list[Child] = []
     held: set[Ref] = set()
     for member in spec.members:
-        service = members.member_service(context, spec, member)
+        service = member_service(situation, spec, context, member, keep=keep_ports)
         deployment = members.member_deployment(context, spec, member)
         if service is None or deployment is None:
             continue
-        former = _with_former_address(situation, service, member)
-        children.append(Child(service, initial=former, whole=True))
+        children.append(service)
         name = deployment["metadata"]["name"]
-        if member.name in rollout.hold:
+        if member.name in hold:
             ref = Ref("Deployment", situation.namespace, name)
             before = situation.memory.units.get(name) if situation.memory else None
             if before is None or not runs(own_object(situation, ref), before):
@@ -283,19 +287,6 @@ def _balancer_unit(
     if any(view.external or (view.healthy_pod and not view.pending) for view in views):
         return units, False
     return {**units, name: before}, True
-
-
-def _with_former_address(situation: Situation, service: Obj, member: Member) -> Obj | None:
-    """Return the Service with the address it had, for when somebody has deleted it.
-
-    HAProxy is given addresses and is never reloaded: the same address again means no restart.
-    """
-    memory = situation.memory
-    unit = memory.units.get(balancer_name(situation.name)) if memory else None
-    if memory is None or unit is None:
-        return None
-    address = dig(memory.inputs.get(unit.inputs), "addresses", member.name)
-    return {**service, "spec": {**service["spec"], "clusterIP": address}} if address else None
 
 
 def _balancer(
