@@ -29,6 +29,7 @@ from dpe_operator.api.constants import WORKFLOW_KINDS
 from dpe_operator.api.kinds import kind_named
 from dpe_operator.builders import failover_record
 from dpe_operator.builders.context import Manifest
+from dpe_operator.kube.drift import Decision, decide, stamped
 
 pytestmark = pytest.mark.integration
 
@@ -254,10 +255,7 @@ def test_metadata_alone_creates_no_slice(api_server: ApiServer, namespace: str) 
     assert status == 422
 
 
-def test_a_patch_s_null_survives_in_a_composed_child(
-    dpe_api_server: ApiServer, restricted: str
-) -> None:
-    patch = {"spec": {"containers": [{"name": "dpe", "readinessProbe": None}]}}
+def _with_patch(namespace: str, patch: Manifest) -> Manifest:
     server = {
         "image": "dpe:1",
         "health": {"path": "/status"},
@@ -265,9 +263,29 @@ def test_a_patch_s_null_survives_in_a_composed_child(
         "podTemplate": patch,
     }
     spec = DpeClusterSpec.model_validate({"server": server})
-    _, child = cluster_objects(spec, namespace=restricted)
-    live = apply(dpe_api_server, child)
-    assert live["spec"]["podTemplate"] == patch
+    return stamped(cluster_objects(spec, namespace=namespace)[1])
+
+
+def test_a_patch_s_null_survives_in_a_composed_child(
+    dpe_api_server: ApiServer, namespace: str
+) -> None:
+    """As it is sent, where a value was before and where one comes after; and once is enough."""
+    probe = {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1}
+    terms = [{"topologyKey": "zone"}]
+    rules = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+    def patch(probe: Manifest | None, rules: Manifest | None) -> Manifest:
+        containers = [{"name": "dpe", "readinessProbe": probe, "lifecycle": None}]
+        return {
+            "metadata": {"annotations": rules and {"x": "y"}},
+            "spec": {"containers": containers, "affinity": rules},
+        }
+
+    for wanted in (patch(None, None), patch(probe, rules), patch(None, None), patch(probe, rules)):
+        child = _with_patch(namespace, wanted)
+        live = apply(dpe_api_server, child, dry_run=False)
+        assert live["spec"]["podTemplate"] == wanted
+        assert decide(child, live, manager="dpe-operator") == Decision("skip")
 
 
 def test_the_balancer_s_rights_are_enough_and_no_more(

@@ -66,7 +66,7 @@ class Decision:
 
 
 def stamped(intent: Mapping[str, Any]) -> Obj:
-    """Return the intent without nulls, with its own digest as annotation."""
+    """Return the intent without nulls (but those of a patch), with its own digest as annotation."""
     clean: Obj = without_nulls(intent)
     meta = dict(clean["metadata"])
     meta["annotations"] = {
@@ -219,7 +219,7 @@ def _same(wanted: Any, live: Any, path: tuple[str, ...]) -> bool:
             _same(a, b, path) for a, b in zip(wanted, live or [], strict=True)
         )
     if live is None:
-        return wanted in ("", 0)  # False too: what is empty is not written, and stays ours
+        return wanted in (None, "", 0)  # False too: what is empty is not written, and stays ours
     if wanted == live:
         return type(wanted) is type(live) or not isinstance(wanted, bool | str)
     return any(part in _QUANTITY_PARENTS for part in path) and _equal_quantities(wanted, live)

@@ -5,17 +5,20 @@ Objects stay plain dicts everywhere: typed models of a client library refuse the
 that server-side apply is made of.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from dpe_operator.api import constants
 
 Obj: TypeAlias = dict[str, Any]
 """A Kubernetes object, or a part of one, as it goes over the wire."""
+
+_PATCH: Final = "podTemplate"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -116,9 +119,16 @@ def condition(obj: Mapping[str, Any] | None, kind: str) -> Obj | None:
 
 
 def without_nulls(value: Any) -> Any:
-    """Return a copy without null values: to server-side apply a null is a field like any other."""
+    """Return a copy without null values: to server-side apply a null is a field like any other.
+
+    Those below a `podTemplate` stay: there a null is a value, and says "remove this from the pods".
+    """
     if isinstance(value, Mapping):
-        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+        return {
+            k: copy.deepcopy(v) if k == _PATCH else without_nulls(v)
+            for k, v in value.items()
+            if v is not None
+        }
     if isinstance(value, list | tuple):
         return [without_nulls(item) for item in value]
     return value
