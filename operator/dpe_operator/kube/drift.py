@@ -14,7 +14,8 @@ audit logs. An apply is skipped when all of this holds:
 
 A mutating webhook may change what we apply *in our own request*: ownership stays ours and the value
 differs for ever. The caller remembers such differences as they were right after an apply and passes
-them as `tolerated`, else every reconcile would write.
+them as `tolerated`, else every reconcile would write. One that is no longer ours is never
+tolerated: it was taken by somebody, and not changed in our own request.
 """
 
 from collections.abc import Iterator, Mapping
@@ -100,7 +101,9 @@ def decide(
         return Decision("wait")
     if _hash(intent) != _hash(live):
         return Decision("apply")
-    found = tuple(d for d in differences(intent, live, manager=manager) if d.path not in tolerated)
+    found = tuple(
+        d for d in differences(intent, live, manager=manager) if d.lost or d.path not in tolerated
+    )
     return Decision("apply", found) if found else Decision("skip")
 
 

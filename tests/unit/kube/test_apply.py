@@ -223,6 +223,20 @@ async def test_a_webhook_does_not_make_us_write_for_ever(caplog: pytest.LogCaptu
     assert "mutating webhook" in caplog.text and "spec.image" in caplog.text
 
 
+async def test_who_takes_a_field_of_a_webhook_is_set_back_once() -> None:
+    client = WebhookClient()
+    applier = Applier(client)
+    child = Child(obj("Deployment", spec={"image": "x", "replicas": 2}))
+    await applier.apply([child], observed(client))
+    live = client.objects[Ref("Deployment", "ns", "x")]
+    live["spec"]["image"] = "other"
+    live["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"] = {"f:replicas": {}}
+    live["metadata"]["managedFields"].append({"manager": "kubectl-set", "operation": "Update"})
+    results = [(await applier.apply([child], observed(client)))[0] for _ in range(3)]
+    assert [result.action for result in results] == ["apply", "skip", "skip"]
+    assert client.objects[Ref("Deployment", "ns", "x")]["spec"]["image"] == "mirror/x"
+
+
 async def test_a_terminating_object_is_waited_for() -> None:
     leaving = obj("ConfigMap")
     leaving["metadata"]["deletionTimestamp"] = "2026-11-22T12:00:00Z"

@@ -317,6 +317,14 @@ def test_what_the_server_changes_in_our_own_request_can_be_tolerated() -> None:
     assert decide(stamped(INTENT), live, manager=US, tolerated=left).action == "skip"
 
 
+def test_what_is_tolerated_is_repaired_when_somebody_takes_it() -> None:
+    live = live_object()
+    lose_image(live)
+    container(live)["image"] = "other:1"
+    found = decide(stamped(INTENT), live, manager=US, tolerated=frozenset({f"{C}.image"}))
+    assert found.action == "apply" and found.drift[0].lost
+
+
 def test_annotations_of_others_are_left_alone() -> None:
     live = live_object()
     live["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "4"
