@@ -160,12 +160,14 @@ class Applier:
         surplus = service_surplus(intent, live) if live and decision.action != "wait" else {}
         if surplus:
             await self._client.merge_patch(child.ref, surplus)
-            found = (Difference(f"spec.{part}", lost=False) for part in surplus["spec"])
-            decision = Decision("apply", (*decision.drift, *found))
+            decision = _with_surplus(decision, surplus)
+        drift = decision.drift
         if decision.action in ("create", "apply"):
-            self._learn(intent, await self._send(child, intent, live))
-        by = last_editor(live, but=self._manager) if decision.drift and live else ""
-        return Result(child.ref, decision.action, decision.drift, by)
+            learned = self._learn(intent, await self._send(child, intent, live))
+            # nobody's edit: the server did it in our own request, and we had forgotten (a restart)
+            drift = tuple(d for d in drift if d.lost or d.path not in learned)
+        by = last_editor(live, but=self._manager) if drift and live else ""
+        return Result(child.ref, decision.action, drift, by)
 
     async def _send(self, child: Child, intent: Obj, live: Obj | None) -> Obj:
         """Apply; where that gives an invalid object because of what others added, replace that.
@@ -196,12 +198,13 @@ class Applier:
             return Result(child.ref, "wait")
         return Result(child.ref, "create")
 
-    def _learn(self, intent: Obj, applied: Obj) -> None:
+    def _learn(self, intent: Obj, applied: Obj) -> frozenset[str]:
+        """Remember, and return, the paths that the server has changed in our own request."""
         left = [d for d in differences(intent, applied, manager=self._manager) if not d.lost]
         key = (uid_of(applied), _digest(intent))
         if not left:
             self._tolerated.pop(key, None)
-            return
+            return frozenset()
         paths = frozenset(difference.path for difference in left)
         logger.warning(
             "The API server keeps other values than were applied to %s %s: %s."
@@ -213,6 +216,15 @@ class Applier:
         self._tolerated[key] = paths
         while len(self._tolerated) > _REMEMBERED:
             self._tolerated.popitem(last=False)
+        return paths
+
+
+def _with_surplus(decision: Decision, surplus: Obj) -> Decision:
+    """Count surplus as drift, unless the intent is new: then it may be what we wanted before."""
+    if decision == Decision("apply"):
+        return decision
+    found = (Difference(f"spec.{part}", lost=False) for part in surplus["spec"])
+    return Decision("apply", (*decision.drift, *found))
 
 
 def _waits(child: Child, live: Obj | None, refused: Mapping[str, bool]) -> bool:

@@ -182,6 +182,19 @@ async def test_foreign_ports_of_a_service_go_first() -> None:
     assert again.action == "skip"
 
 
+async def test_the_former_port_of_a_service_of_ours_is_nobody_s_edit() -> None:
+    client = FakeClient()
+    applier = Applier(client)
+    before, after = (
+        Child(obj("Service", spec={"ports": [{"name": "https", "port": port}]}))
+        for port in (443, 8443)
+    )
+    await applier.apply([before], Observed())
+    (result,) = await applier.apply([after], observed(client))
+    assert client.writes[1:] == [("patch", "Service"), ("apply", "Service")]
+    assert (result.action, result.drift, result.by) == ("apply", (), "")
+
+
 class PickyClient(FakeClient):
     """Refuses applies until the spec was replaced by a patch."""
 
@@ -223,6 +236,19 @@ async def test_a_webhook_does_not_make_us_write_for_ever(caplog: pytest.LogCaptu
     assert "mutating webhook" in caplog.text and "spec.image" in caplog.text
 
 
+async def test_what_a_webhook_changes_is_reported_as_nobody_s_edit_after_a_restart() -> None:
+    client = WebhookClient()
+    child = Child(obj("Deployment", spec={"image": "x", "replicas": 2}))
+    await Applier(client).apply([child], observed(client))
+    restarted = Applier(client)
+    (result,) = await restarted.apply([child], observed(client))
+    assert (result.action, result.drift, result.by) == ("apply", (), "")
+    assert (await restarted.apply([child], observed(client)))[0].action == "skip"
+    client.objects[Ref("Deployment", "ns", "x")]["spec"]["replicas"] = 0
+    (result,) = await Applier(client).apply([child], observed(client))
+    assert [difference.path for difference in result.drift] == ["spec.replicas"]
+
+
 async def test_who_takes_a_field_of_a_webhook_is_set_back_once() -> None:
     client = WebhookClient()
     applier = Applier(client)
@@ -234,6 +260,7 @@ async def test_who_takes_a_field_of_a_webhook_is_set_back_once() -> None:
     live["metadata"]["managedFields"].append({"manager": "kubectl-set", "operation": "Update"})
     results = [(await applier.apply([child], observed(client)))[0] for _ in range(3)]
     assert [result.action for result in results] == ["apply", "skip", "skip"]
+    assert [difference.path for difference in results[0].drift] == ["spec.image"]
     assert client.objects[Ref("Deployment", "ns", "x")]["spec"]["image"] == "mirror/x"
 
 
