@@ -91,6 +91,8 @@ def surplus(fields: FieldSet, intent: Any, path: str = "") -> Iterator[str]:
                 yield f"{path}[{','.join(str(v) for v in keys.values())}]"
             else:
                 yield from surplus(below, match, f"{path}[{next(iter(keys.values()))}]")
+        elif kind == "v" and not (isinstance(intent, list) and json.loads(text) in intent):
+            yield f"{path}[{text}]"
 
 
 def _find(items: Any, keys: Mapping[str, Any]) -> Any:

@@ -394,6 +394,13 @@ def test_status_field_that_is_to_go_is_written() -> None:
     assert status_differs(STATUS, live, manager="s")
 
 
+def test_status_entry_that_leaves_a_set_is_written() -> None:
+    owned = {"f:status": {"f:outdated": {'v:"a"': {}, 'v:"b"': {}}}}
+    live = status_object({"outdated": ["a", "b"]}, owned)
+    assert status_differs({"status": {"outdated": ["b"]}}, live, manager="s")
+    assert not status_differs({"status": {"outdated": ["a", "b"]}}, live, manager="s")
+
+
 @pytest.mark.parametrize(
     ("left", "right"),
     [

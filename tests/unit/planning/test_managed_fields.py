@@ -58,3 +58,9 @@ def test_surplus_finds_what_is_owned_and_not_wanted() -> None:
     }
     intent = {"kept": 1, "conditions": [{"type": "Ready", "status": "True"}]}
     assert list(mf.surplus(fields, intent)) == ["gone", "conditions[Ready].note", "conditions[Old]"]
+
+
+def test_surplus_finds_what_has_left_a_set() -> None:
+    fields = {"f:outdated": {'v:"a"': {}, 'v:"b"': {}}}
+    assert list(mf.surplus(fields, {"outdated": ["b"]})) == ['outdated["a"]']
+    assert list(mf.surplus(fields, {"outdated": ["b", "a"]})) == []
