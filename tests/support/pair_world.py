@@ -41,5 +41,6 @@ def request(world: World) -> str | None:
 
 
 def reasons(plan: Plan) -> list[str]:
-    """The reasons of a plan's events."""
-    return [notice.reason for notice in plan.notices]
+    """The reasons of a plan's events, those of its deletions too."""
+    own = [deletion.notice for deletion in plan.deletions if deletion.notice is not None]
+    return [notice.reason for notice in (*plan.notices, *own)]

@@ -11,7 +11,7 @@ old name is never hit.
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -299,13 +299,38 @@ async def make_changes(client: KubeClient, changes: Iterable[Change]) -> int:
     return done
 
 
-async def delete_all(client: KubeClient, deletions: Iterable[Deletion]) -> int:
-    """Delete objects by name and uid; return how many. One made anew meanwhile stays."""
+async def delete_all(
+    client: KubeClient,
+    deletions: Iterable[Deletion],
+    *,
+    told: Callable[[Deletion], None] = lambda deletion: None,
+) -> int:
+    """Delete objects by name and uid; return how many. One made anew meanwhile stays.
+
+    Args:
+        client: the API server.
+        deletions: what is to go, the others also where the server refuses one: every round has the
+            same order, and what comes after that one would never go.
+        told: called with each that was carried out, however this ends.
+
+    Raises:
+        KubeError: the first one that was refused, or a request failed in another way; that ends it.
+    """
     done = 0
+    refused: list[ApiError] = []
     for deletion in deletions:
         try:
             await client.delete(deletion.ref, uid=deletion.uid, foreground=deletion.foreground)
-            done += 1
         except Conflict:
             logger.info("%s is another one by now and stays", deletion.ref)
+        except NamespaceGoing:
+            raise
+        except (Forbidden, Invalid) as error:
+            logger.warning("%s: not deleted: %s", deletion.ref, error)
+            refused.append(error)
+        else:
+            done += 1
+            told(deletion)
+    if refused:
+        raise refused[0]
     return done

@@ -51,7 +51,7 @@ def refused_candidates(situation: Situation, pods: Iterable[Obj], account: str) 
     meanwhile is left alone. None of the others can act, so all of them go at once.
     """
     refused = refused_pods(situation, pods, account)
-    return [_deletion(pod) for pod in refused if not is_ready(pod)]
+    return [_deletion(pod, account) for pod in refused if not is_ready(pod)]
 
 
 def refused_balancer(
@@ -69,28 +69,23 @@ def refused_balancer(
     first = min(refused, key=lambda pod: (_name(pod) == routed, is_ready(pod), _name(pod)))
     others = [pod for pod in running if pod is not first]
     new = [pod for pod in others if pod not in refused]
-    return [_deletion(first)] if others and all(is_ready(pod) for pod in new) else []
-
-
-def token_notices(deletions: Iterable[Deletion], account: str) -> list[Notice]:
-    """Return an event for each pod that is deleted for its token."""
-    return [
-        Notice(
-            "Warning",
-            "TokenRefused",
-            f"{deletion.ref} is replaced: ServiceAccount {account} was deleted and made again, and"
-            " a running pod keeps the token of the former one, which the API server refuses",
-        )
-        for deletion in deletions
-    ]
+    return [_deletion(first, account)] if others and all(is_ready(pod) for pod in new) else []
 
 
 def _name(pod: Obj) -> str:
     return str(pod["metadata"]["name"])
 
 
-def _deletion(pod: Obj) -> Deletion:
-    return Deletion(ref_of(pod), uid_of(pod))
+def _deletion(pod: Obj, account: str) -> Deletion:
+    """Urgent: until a new pod runs nobody acts, or no balancer can take over."""
+    ref = ref_of(pod)
+    notice = Notice(
+        "Warning",
+        "TokenRefused",
+        f"{ref} is replaced: ServiceAccount {account} was deleted and made again, and"
+        " a running pod keeps the token of the former one, which the API server refuses",
+    )
+    return Deletion(ref, uid_of(pod), urgent=True, notice=notice)
 
 
 def _created(obj: Obj | None) -> datetime | None:

@@ -24,18 +24,15 @@ from dpe_operator.planning.workloads import PATIENCE, alive
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """Jobs that are taken away with the events that say so; `look_again`: when the next one may
-    have to be."""
+    """Jobs that are taken away; `look_again`: when the next one may have to be."""
 
     deletions: tuple[Deletion, ...] = ()
-    notices: tuple[Notice, ...] = ()
     look_again: datetime | None = None
 
 
 def given_up(situation: Situation) -> GivenUp:
     """Return which runs are given up: unfinished, and each pod that is left should long be gone."""
     deletions: list[Deletion] = []
-    notices: list[Notice] = []
     moments: list[datetime] = []
     pods = situation.observed.pods(constants.COMPONENT_PAR_SYNC)
     going_on = alive(pods)
@@ -47,9 +44,10 @@ def given_up(situation: Situation) -> GivenUp:
         if at > situation.now:
             moments.append(at)
             continue
-        deletions.append(Deletion(ref_of(job), uid_of(job)))
-        notices.append(Notice("Warning", "RunGivenUp", _sentence(job, left)))
-    return GivenUp(tuple(deletions), tuple(notices), min(moments, default=None))
+        notice = Notice("Warning", "RunGivenUp", _sentence(job, left))
+        # urgent: there is no other run for as long as it stands there
+        deletions.append(Deletion(ref_of(job), uid_of(job), urgent=True, notice=notice))
+    return GivenUp(tuple(deletions), min(moments, default=None))
 
 
 def _own_jobs(situation: Situation) -> Iterator[Obj]:

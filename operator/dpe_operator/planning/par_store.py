@@ -36,7 +36,7 @@ from dpe_operator.planning.objects import (
 )
 from dpe_operator.planning.ownership import Sorted, own_object, prunable, sort_children
 from dpe_operator.planning.par_acceptance import par_problems
-from dpe_operator.planning.par_given_up import GivenUp, given_up
+from dpe_operator.planning.par_given_up import given_up
 from dpe_operator.planning.par_record import Runs, is_unfinished, read_runs
 from dpe_operator.planning.plan import Change, Child, Deletion, Done, Notice, Plan, Situation
 from dpe_operator.planning.pod_acceptance import if_new, par_pod_problems
@@ -131,22 +131,21 @@ def _carried_out(
         requeue_after=RETRY_SECONDS
         if draft.sorted.leftovers
         else par_status.look_again(situation, draft.spec, runs, gone.look_again),
-        done=_done(draft, gone),
+        done=_done(draft),
         unseen=draft.sorted.unseen | unknown | cluster_reads(situation, draft.claims),
     )
 
 
-def _done(draft: _Draft, gone: GivenUp) -> Done:
-    """Return what is said of the run that was asked for once its Job was made, and not before; and
-    of Jobs that were taken away.
+def _done(draft: _Draft) -> Done:
+    """Return what is said of the run that was asked for once its Job was made, and not before.
 
     A text that the status knows asks for nothing any more.
     """
     wanted = draft.on_demand
     made = {child.ref for child in draft.sorted.usable}
     if wanted is None or not wanted.new or wanted.job not in made:
-        return Done(notices=gone.notices)
-    return Done({"onDemand": wanted.status}, (*gone.notices, _asked(wanted)))
+        return Done()
+    return Done({"onDemand": wanted.status}, (_asked(wanted),))
 
 
 def _asked(wanted: _OnDemand) -> Notice:

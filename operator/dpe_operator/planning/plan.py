@@ -147,22 +147,29 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Deletion:
-    """This very object is to go. `foreground`: only after all that it made, so that what is gone
-    leaves nothing behind that still acts."""
-
-    ref: Ref
-    uid: str
-    foreground: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Notice:
     """An event to record on the resource."""
 
     type: Literal["Normal", "Warning"]
     reason: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """This very object is to go. `foreground`: only after all that it made, so that what is gone
+    leaves nothing behind that still acts.
+
+    `urgent`: it does harm where it stands, and nothing has to be made first; it goes also while a
+    child is refused, which may last until somebody corrects it. `notice` is recorded once it is
+    gone.
+    """
+
+    ref: Ref
+    uid: str
+    foreground: bool = False
+    urgent: bool = False
+    notice: Notice | None = None
 
 
 @dataclass(frozen=True, slots=True)

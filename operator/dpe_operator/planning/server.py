@@ -8,7 +8,7 @@ from dpe_operator.api import constants
 from dpe_operator.api.addresses import balancer_name
 from dpe_operator.builders.balancer_ports import has_balancer
 from dpe_operator.planning import summary
-from dpe_operator.planning.accounts import refused_balancer, token_notices
+from dpe_operator.planning.accounts import refused_balancer
 from dpe_operator.planning.judgement import judge, without_cluster
 from dpe_operator.planning.member_services import balancers_run
 from dpe_operator.planning.objects import Obj, Ref, dig, ref_of, uid_of
@@ -61,7 +61,6 @@ def plan_server(situation: Situation) -> Plan:
         return Plan(status=summary.status_body(situation, conditions), notices=tuple(notices))
     draft, found = made
     foreign = list(_foreign(situation)) if has_balancer(draft.spec) else []
-    refused = _refused(situation, draft)
     summary.summarise(
         conditions,
         verdict,
@@ -77,8 +76,6 @@ def plan_server(situation: Situation) -> Plan:
         *switch_notices(situation, draft),
         *pair_finding_notices(conditions),
         *([draft.order.notice] if draft.order.notice else []),
-        *_foreign_notices(foreign),
-        *token_notices(refused, balancer_name(situation.name)),
     ]
     return _plan(
         situation,
@@ -86,7 +83,7 @@ def plan_server(situation: Situation) -> Plan:
         found,
         status=summary.status_body(situation, conditions, **pair_fields(situation, draft)),
         notices=notices,
-        first=[*foreign, *refused],
+        first=[*foreign, *_refused(situation, draft)],
     )
 
 
@@ -253,18 +250,18 @@ def _foreign(situation: Situation) -> Iterator[Deletion]:
             continue
         if labels.get(constants.LABEL_SLICE_MANAGED_BY) == _MIRROR:
             owner = dig(obj, "metadata", "ownerReferences", 0, default={})
-            yield Deletion(Ref("Endpoints", situation.namespace, name), str(owner.get("uid", "")))
+            ref = Ref("Endpoints", situation.namespace, name)
+            yield _removal(ref, str(owner.get("uid", "")))
         else:
-            yield Deletion(ref_of(obj), uid_of(obj))
+            yield _removal(ref_of(obj), uid_of(obj))
 
 
-def _foreign_notices(foreign: list[Deletion]) -> list[Notice]:
-    return [
-        Notice(
-            "Warning",
-            "ForeignEndpoints",
-            f"{deletion.ref} gave the fail-over Service another address and is removed: only the"
-            " routed balancer may stand there",
-        )
-        for deletion in foreign
-    ]
+def _removal(ref: Ref, uid: str) -> Deletion:
+    """Urgent: clients are sent past the routed balancer for as long as it stands there."""
+    notice = Notice(
+        "Warning",
+        "ForeignEndpoints",
+        f"{ref} gave the fail-over Service another address and is removed: only the"
+        " routed balancer may stand there",
+    )
+    return Deletion(ref, uid, urgent=True, notice=notice)

@@ -7,7 +7,7 @@ from typing import Final
 from dpe_operator.api.addresses import workflow_name
 from dpe_operator.builders.workflow import component_of
 from dpe_operator.planning import summary
-from dpe_operator.planning.accounts import refused_candidates, token_notices
+from dpe_operator.planning.accounts import refused_candidates
 from dpe_operator.planning.claims import cluster_reads
 from dpe_operator.planning.judgement import judge_part
 from dpe_operator.planning.objects import Obj, Ref
@@ -50,27 +50,25 @@ def plan_workflow(situation: Situation) -> Plan:
     parts = component_parts(seen)
     summary.summarise(conditions, verdict, parts, ready_message=ready_message(seen))
     state_findings(conditions, seen)
-    account, refused = _refused(situation, draft)
     return _plan(
         seen,
         found,
-        refused=refused,
+        refused=_refused(situation, draft),
         status=summary.status_body(situation, conditions, **component_fields(seen)),
         notices=[
             *summary.change_notices(conditions),
             *component_notices(seen, conditions),
             *finding_notices(conditions),
-            *token_notices(refused, account),
         ],
     )
 
 
-def _refused(situation: Situation, draft: WorkflowDraft) -> tuple[str, list[Deletion]]:
-    """Return our service account and the candidates whose token is one of a former account."""
+def _refused(situation: Situation, draft: WorkflowDraft) -> list[Deletion]:
+    """Return the candidates whose token is one of a former service account."""
     component = component_of(draft.kind)
     account = workflow_name(situation.name, component)
     pods = situation.observed.pods(component)
-    return account, refused_candidates(situation, pods, account)
+    return refused_candidates(situation, pods, account)
 
 
 def _plan(

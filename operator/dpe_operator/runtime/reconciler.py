@@ -28,7 +28,15 @@ from dpe_operator.planning.objects import (
 )
 from dpe_operator.planning.par_store import plan_par_store
 from dpe_operator.planning.par_times import moment_of
-from dpe_operator.planning.plan import ClusterView, Environment, Notice, Observed, Plan, Situation
+from dpe_operator.planning.plan import (
+    ClusterView,
+    Deletion,
+    Environment,
+    Notice,
+    Observed,
+    Plan,
+    Situation,
+)
 from dpe_operator.planning.server import plan_server
 from dpe_operator.planning.summary import OPERATOR_ERROR, with_failure, with_fault
 from dpe_operator.planning.workflow import plan_workflow
@@ -147,6 +155,8 @@ class Reconciler:
             # second time, because some child cannot be applied.
             await actions.make_changes(self._client, plan.changes)
             results = await self._act(plan, situation.observed)
+            errors = [result.error for result in results if result.error is not None]
+            gone, refused = await self._delete(plan.deletions, only_urgent=bool(errors))
         except NamespaceGoing:
             logger.info("left alone: its namespace is being deleted")
             return None
@@ -154,8 +164,8 @@ class Reconciler:
             logger.warning("not applied: %s", error)
             await self._report_failure(situation, plan, [error])
             raise
-        seen = [*_repairs(resource, results), *_refusals(results)]
-        if errors := [result.error for result in results if result.error is not None]:
+        seen = [*_repairs(resource, results), *_refusals(results), *gone]
+        if errors := [*errors, *refused]:
             await self._report_failure(situation, plan, errors, seen)
             raise errors[0]
         notices = [*plan.notices, *plan.done.notices, *seen]
@@ -177,12 +187,28 @@ class Reconciler:
         for result in results:
             if result.action != "skip":
                 logger.info("%s %s%s", result.action, result.ref, _why(result))
-        if any(result.error for result in results):
-            return results  # nothing is deleted before what replaces it was taken
-        await actions.delete_all(self._client, plan.deletions)
-        for deletion in plan.deletions:
-            logger.info("deleted %s", deletion.ref)
         return results
+
+    async def _delete(
+        self, deletions: Sequence[Deletion], *, only_urgent: bool
+    ) -> tuple[list[Notice], list[ApiError]]:
+        """Delete, and return the events about it and what went wrong.
+
+        `only_urgent`: a child was refused. Nothing is deleted then before what replaces it was
+        taken; what is urgent is replaced by nothing, and its harm would last as long.
+        """
+        done: list[Deletion] = []
+        errors: list[ApiError] = []
+        wanted = [deletion for deletion in deletions if deletion.urgent or not only_urgent]
+        try:
+            await actions.delete_all(self._client, wanted, told=done.append)
+        except NamespaceGoing:
+            raise
+        except ApiError as error:  # told with all that was done
+            errors.append(error)
+        for deletion in done:
+            logger.info("deleted %s", deletion.ref)
+        return [deletion.notice for deletion in done if deletion.notice is not None], errors
 
     async def _report_failure(
         self,

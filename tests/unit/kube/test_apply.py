@@ -14,7 +14,7 @@ from dpe_operator.kube.apply import (
     make_changes,
 )
 from dpe_operator.kube.errors import ApiError, Conflict, Forbidden, Invalid, NamespaceGoing
-from dpe_operator.planning.objects import Obj, Ref, dig
+from dpe_operator.planning.objects import Obj, Ref, dig, uid_of
 from dpe_operator.planning.plan import Change, Child, Deletion, Handover, Observed
 
 
@@ -300,6 +300,33 @@ async def test_deletions_hit_only_the_very_object() -> None:
     ]
     assert await delete_all(client, deletions) == 2
     assert [ref.name for ref in client.objects] == ["new"]
+
+
+@pytest.mark.parametrize(
+    "error", [Forbidden(403, "Forbidden", "policy"), Invalid(422, "Invalid", "no")]
+)
+async def test_one_deletion_that_is_refused_holds_up_no_other(error: ApiError) -> None:
+    """Every round takes the same order: what comes after it would never be deleted."""
+    client = FakeClient(obj("Deployment"), obj("Service"))
+    client.fail["delete", "Deployment"] = error
+    deletions = [Deletion(ref, uid_of(live)) for ref, live in client.objects.items()]
+    told: list[Deletion] = []
+    with pytest.raises(type(error)):
+        await delete_all(client, deletions, told=told.append)
+    assert [ref.kind for ref in client.objects] == ["Deployment"]
+    assert told == deletions[1:], "only what was carried out"
+
+
+@pytest.mark.parametrize(
+    "error", [NamespaceGoing(403, "Forbidden", "going"), ApiError(500, "InternalError", "no")]
+)
+async def test_a_deletion_that_fails_in_another_way_ends_the_round(error: ApiError) -> None:
+    client = FakeClient(obj("Deployment"), obj("Service"))
+    client.fail["delete", "Deployment"] = error
+    deletions = [Deletion(ref, uid_of(live)) for ref, live in client.objects.items()]
+    with pytest.raises(type(error)):
+        await delete_all(client, deletions)
+    assert Ref("Service", "ns", "x") in client.objects
 
 
 def test_last_editor() -> None:

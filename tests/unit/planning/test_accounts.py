@@ -64,7 +64,9 @@ def test_candidates_that_the_api_server_refuses_are_replaced(standing_by: Workfl
     assert gone(plan) == {standing_by.child("-0"), standing_by.child("-1")}
     uids = {pod["metadata"]["uid"] for pod in standing_by.pods()}
     assert {one.uid for one in plan.deletions if one.ref.kind == "Pod"} == uids
-    told = [notice.note for notice in plan.notices if notice.reason == "TokenRefused"]
+    assert all(one.urgent for one in plan.deletions if one.ref.kind == "Pod")
+    told = [one.notice.note for one in plan.deletions if one.notice is not None]
+    assert reasons(plan).count("TokenRefused") == 2
     assert len(told) == 2 and f"ServiceAccount {standing_by.child()}" in told[0]
 
 

@@ -429,7 +429,9 @@ def test_a_run_on_a_node_that_stays_away_does_not_stop_the_next_ones(world: ParW
     assert world.runs() == ["radio-par-sync-1"] and plan.requeue_after == 62.0
     world.now += timedelta(seconds=60)
     plan = world.plan(STORE, NAME)
-    (notice,) = plan.done.notices
+    (deletion,) = plan.deletions
+    notice = deletion.notice
+    assert deletion.urgent and notice is not None
     assert (notice.type, notice.reason) == ("Warning", "RunGivenUp")
     assert "pod radio-par-sync-1-x on worker-2 was to end" in notice.note
     world.work()

@@ -153,25 +153,78 @@ class OneRefused(FakeClient):
         return await super().apply(obj, manager=manager, force=force)
 
 
-async def test_a_balancer_that_was_deleted_is_made_again_though_a_member_is_refused() -> None:
-    pair = Ref("DpeServer", "studio", "radio")
+PAIR = Ref("DpeServer", "studio", "radio")
+FOREIGN = Ref("EndpointSlice", "studio", "radio-balancer-x7k")
+
+
+async def running_pair() -> tuple[OneRefused, Reconciler]:
+    """A pair of which everything is made; nobody runs its pods."""
     client = OneRefused(stored(server()))
     subject = reconciler(client)
-    await subject.reconcile(pair)
+    await subject.reconcile(PAIR)
     for number, member in enumerate("ab"):  # as the API server gives them
         service = client.objects[Ref("Service", "studio", f"radio-member-{member}")]
         service["spec"]["clusterIP"] = f"10.96.0.{number + 1}"
-    await subject.reconcile(pair)
+    await subject.reconcile(PAIR)
+    return client, subject
+
+
+def edit_pair(client: FakeClient) -> None:
+    client.objects[PAIR]["spec"]["image"] = "registry.example.com/dpe-server:2.16"
+    client.objects[PAIR]["metadata"]["generation"] = 2
+
+
+def put_beside_the_service(client: FakeClient) -> None:
+    labels = {"kubernetes.io/service-name": "radio-balancer"}
+    meta = {"name": FOREIGN.name, "namespace": FOREIGN.namespace, "labels": labels}
+    client._store({"kind": FOREIGN.kind, "metadata": meta})
+
+
+def events(client: FakeClient) -> set[str]:
+    return {obj["reason"] for ref, obj in client.objects.items() if ref.kind == "Event"}
+
+
+async def test_a_balancer_that_was_deleted_is_made_again_though_a_member_is_refused() -> None:
+    client, subject = await running_pair()
     balancer = Ref("Deployment", "studio", "radio-balancer")
     client.objects.pop(balancer)
-    client.objects[pair]["spec"]["image"] = "registry.example.com/dpe-server:2.16"
-    client.objects[pair]["metadata"]["generation"] = 2
+    edit_pair(client)
     client.refused = "radio-member-a"
     with pytest.raises(Invalid):
-        await subject.reconcile(pair)
+        await subject.reconcile(PAIR)
     assert balancer in client.objects
-    ready = condition(client.objects[pair], "Ready")
+    ready = condition(client.objects[PAIR], "Ready")
     assert ready and ready["reason"] == "ApplyFailed"
+
+
+async def test_foreign_endpoints_go_though_a_member_is_refused() -> None:
+    """Clients would go past the routed balancer until somebody corrects the member."""
+    client, subject = await running_pair()
+    put_beside_the_service(client)
+    edit_pair(client)
+    client.refused = "radio-member-a"
+    with pytest.raises(Invalid):
+        await subject.reconcile(PAIR)
+    assert FOREIGN not in client.objects
+    assert events(client) >= {"ApplyFailed", "ForeignEndpoints"}
+
+
+async def test_what_is_not_deleted_is_not_said_to_be_and_repairs_are_told() -> None:
+    client, subject = await running_pair()
+    put_beside_the_service(client)
+    service = Ref("Service", "studio", "radio-balancer")
+    client.objects[service]["spec"]["selector"] = {"edited": "yes"}
+    client.fail["delete", "EndpointSlice"] = Forbidden(403, "Forbidden", "a policy says no")
+    for _ in range(2):
+        with pytest.raises(Forbidden):
+            await subject.reconcile(PAIR)
+    assert events(client) >= {"ApplyFailed", "Repaired"}
+    assert "ForeignEndpoints" not in events(client)
+    ready = condition(client.objects[PAIR], "Ready")
+    assert ready and "a policy says no" in ready["message"]
+    client.fail.clear()
+    await subject.reconcile(PAIR)
+    assert FOREIGN not in client.objects and "ForeignEndpoints" in events(client)
 
 
 async def test_a_check_that_may_not_be_made_holds_up_nothing_else() -> None:
