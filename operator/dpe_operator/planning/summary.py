@@ -18,6 +18,8 @@ from dpe_operator.planning.plan import Notice, Situation
 CLUSTER_REF_MISSING: Final = "ClusterRefMissing"
 # Reason and event of a fault of our own.
 OPERATOR_ERROR: Final = "OperatorError"
+# Reason and event of a plan that the API server did not take.
+APPLY_FAILED: Final = "ApplyFailed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,8 @@ def summarise(
     bad = [part for part in parts if part.ok is False]
     text = "; ".join(part.message for part in bad)
     updating = [part for part in parts if part.updating]
-    degraded = bool(bad) and (
-        any(part.hard for part in bad) or (_was_there(conditions, bad) and not updating)
-    )
+    lost = _was_there(conditions, bad) and not updating
+    degraded = bool(bad) and (lost or any(part.hard for part in bad))
     _ready(conditions, verdict, bad, text, ready_message)
     if updating or (bad and not degraded):
         note = "; ".join(part.message for part in updating) or text
@@ -82,7 +83,7 @@ def summarise(
     else:
         conditions.set(constants.CONDITION_PROGRESSING, False, "Settled", "Nothing is under way.")
     if degraded:
-        conditions.set(constants.CONDITION_DEGRADED, True, bad[0].reason, text)
+        conditions.set(constants.CONDITION_DEGRADED, True, _cause(bad, lost=lost), text)
     else:
         conditions.set(constants.CONDITION_DEGRADED, False, "AsExpected", "Nothing is missing.")
     for part in parts:
@@ -93,12 +94,21 @@ def _was_there(conditions: Conditions, bad: Sequence[Part]) -> bool:
     """Whether something of what is missing was there in the reconcile before.
 
     The parts are asked too: Ready is False while a spec is refused or cannot be applied, however
-    well all is that runs.
+    well all is that runs. A refusal by the API server (`ApplyFailed`) takes nothing away, so it is
+    Degraded only for as long as it lasts.
     """
+    degraded = conditions.before(constants.CONDITION_DEGRADED)
+    if degraded.get("status") == "True" and degraded.get("reason") != APPLY_FAILED:
+        return True
     kinds = [constants.CONDITION_READY, *(part.condition for part in bad)]
-    return conditions.before(constants.CONDITION_DEGRADED).get("status") == "True" or any(
-        conditions.before(kind).get("status") == "True" for kind in kinds
-    )
+    return any(conditions.before(kind).get("status") == "True" for kind in kinds)
+
+
+def _cause(bad: Sequence[Part], *, lost: bool) -> str:
+    """Return the reason for Degraded. What was lost comes before what is refused: that it was there
+    is known from this alone afterwards."""
+    found = [part for part in bad if (part.reason != APPLY_FAILED if lost else part.hard)]
+    return (found or bad)[0].reason
 
 
 def _accepted(conditions: Conditions, verdict: Verdict) -> None:
@@ -171,16 +181,22 @@ def status_body(situation: Situation, conditions: Conditions, **fields: object) 
     return body
 
 
-def with_failure(situation: Situation, status: Obj, why: str) -> Obj:
-    """Return a status that says in Ready that applying the plan failed."""
+def with_failure(situation: Situation, status: Obj, why: str, *, final: bool) -> Obj:
+    """Return a status that says in Ready that applying the plan failed.
+
+    `final`: waiting alone does not help, so it is Degraded, and nothing is on its way. Where it is
+    Degraded already, for something that is missing, that stays: Ready tells of the refusal.
+    """
     conditions = conditions_for(situation)
     message = f"the API server refused a change: {why}"
-    conditions.set(constants.CONDITION_READY, False, "ApplyFailed", message)
-    failed = conditions.entries()[0]
-    entries = [
-        failed if entry["type"] == failed["type"] else entry for entry in status["conditions"]
-    ]
-    return {**status, "conditions": entries}
+    planned = {entry["type"]: entry for entry in status["conditions"]}
+    conditions.set(constants.CONDITION_READY, False, APPLY_FAILED, message)
+    if final:
+        conditions.set(constants.CONDITION_PROGRESSING, False, APPLY_FAILED, message)
+        if dig(planned, constants.CONDITION_DEGRADED, "status") != "True":
+            conditions.set(constants.CONDITION_DEGRADED, True, APPLY_FAILED, message)
+    said = {entry["type"]: entry for entry in conditions.entries()}
+    return {**status, "conditions": list((planned | said).values())}
 
 
 def with_fault(situation: Situation, why: str) -> Obj:

@@ -11,7 +11,7 @@ from dpe_operator.api import constants
 from dpe_operator.kube import apply as actions
 from dpe_operator.kube.apply import Applier, Result
 from dpe_operator.kube.client import KubeClient
-from dpe_operator.kube.errors import ApiError, KubeError, NamespaceGoing
+from dpe_operator.kube.errors import ApiError, Forbidden, Invalid, KubeError, NamespaceGoing
 from dpe_operator.kube.events import EventRecorder
 from dpe_operator.kube.memory_store import read_memory, write_memory
 from dpe_operator.kube.status import write_status
@@ -38,7 +38,7 @@ from dpe_operator.planning.plan import (
     Situation,
 )
 from dpe_operator.planning.server import plan_server
-from dpe_operator.planning.summary import OPERATOR_ERROR, with_failure, with_fault
+from dpe_operator.planning.summary import APPLY_FAILED, OPERATOR_ERROR, with_failure, with_fault
 from dpe_operator.planning.workflow import plan_workflow
 from dpe_operator.runtime.canary import Canary
 from dpe_operator.runtime.metrics import Metrics
@@ -217,11 +217,16 @@ class Reconciler:
         errors: Sequence[ApiError],
         notices: Sequence[Notice] = (),
     ) -> None:
-        """Report a plan that was not carried out; its verdict does not hold."""
+        """Report a plan that was not carried out; its verdict does not hold.
+
+        What the server finds wrong, or does not allow, stays so until somebody sees to it. (A quota
+        may pass by itself, but not soon.) Everything else may be gone at the next attempt.
+        """
         why = "; ".join(map(str, errors))
+        final = all(isinstance(error, Forbidden | Invalid) for error in errors)
         kept = [notice for notice in plan.notices if notice.reason not in ("Ready", "NotReady")]
-        failed = Notice("Warning", "ApplyFailed", why)
-        status = with_failure(situation, plan.status, why)
+        failed = Notice("Warning", APPLY_FAILED, why)
+        status = with_failure(situation, plan.status, why, final=final)
         await self._report(situation, status, [*kept, *notices, failed])
 
     async def _report_fault(self, situation: Situation, error: Exception) -> None:

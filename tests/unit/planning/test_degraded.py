@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 from tests.support.pair_world import KIND, serving_pair, state
-from tests.support.planning_world import World, server
+from tests.support.planning_world import World, cluster, server
+
+from dpe_operator.planning.summary import with_failure
 
 NEWER = [{"name": "a"}, {"name": "b", "image": "dpe:2"}]
 
@@ -81,3 +83,62 @@ def test_balancers_that_nobody_routes_after_their_update_are_degraded() -> None:
     world.carry_out(KIND, "radio")
     assert state(world, "BalancerReady")[1] == "NotRouted"
     assert state(world, "Degraded")[0] == "True"
+
+
+# --- while the API server refuses a change
+
+
+def refuse(world: World, kind: str = KIND, name: str = "radio") -> None:
+    """Reconcile where the API server refuses a child for good."""
+    situation = world.situation(kind, name)
+    status = with_failure(situation, world.plan(kind, name).status, "no", final=True)
+    world.get(kind, name)["status"] = status
+
+
+def test_a_refused_edit_of_what_runs_is_degraded_until_it_is_taken_back() -> None:
+    world = serving_pair()
+    for _ in range(2):
+        refuse(world)
+        assert state(world, "Ready")[:2] == ("False", "ApplyFailed")
+        assert state(world, "Degraded")[:2] == ("True", "ApplyFailed")
+        assert state(world, "Progressing")[0] == "False"
+    world.carry_out(KIND, "radio")
+    assert [state(world, kind)[0] for kind in ("Ready", "Degraded", "Progressing")] == [
+        *("True", "False", "False"),
+    ]
+
+
+@pytest.mark.parametrize("lost_first", [True, False])
+def test_what_is_lost_beside_a_refusal_is_told_and_stays_so(lost_first: bool) -> None:
+    """That a server was there is known from the conditions alone."""
+    world = serving_pair()
+    if not lost_first:
+        refuse(world)
+    world.now += timedelta(seconds=10)
+    world.run("radio-member-b", ready=False)
+    world.record("radio", b="DOWN")
+    if lost_first:
+        world.carry_out(KIND, "radio")
+    for _ in range(2):
+        refuse(world)
+        assert state(world, "Degraded")[:2] == ("True", "MemberMissing")
+    world.carry_out(KIND, "radio")
+    assert state(world, "Degraded")[:2] == ("True", "MemberMissing")
+    assert state(world, "Progressing")[0] == "False"
+
+
+def test_a_site_that_starts_is_degraded_no_longer_than_its_farm_is_refused() -> None:
+    """Such as by rights that come a second later."""
+    world = World(cluster())
+    site, farm = ("DpeCluster", "radio"), ("ProcessorFarm", "radio-audio")
+    world.settle(*site)
+    world.settle(KIND, "radio")
+    refuse(world, *farm)
+    for _ in range(2):
+        world.carry_out(*site)
+        found = world.condition(*site, "Degraded")
+        assert (found["status"], found["reason"]) == ("True", "ApplyFailed")
+    world.carry_out(*farm)
+    world.carry_out(*site)
+    assert world.condition(*site, "Degraded")["status"] == "False"
+    assert world.condition(*site, "Progressing")["status"] == "True"
