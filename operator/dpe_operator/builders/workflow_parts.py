@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -21,6 +22,8 @@ _COMPONENTS: Final[Mapping[str, Component]] = {
 }
 
 _LONGEST_HOST_NAME: Final = 63
+# Windows (NetBIOS) cuts longer ones, and with that the number at their end.
+_LONGEST_WINDOWS_NAME: Final = 15
 
 
 def component_of(kind: str) -> Component:
@@ -53,14 +56,18 @@ def members_of(kind: str, spec: WorkflowTemplate) -> tuple[int, ...]:
     return tuple(range(1, spec.wanted_replicas() + 1))
 
 
-def member_host_name(owner: Owner, number: int) -> str:
+def member_host_name(owner: Owner, number: int, *, windows: bool) -> str:
     """Return the computer name of a Concurrent member, which outlives its pods.
 
     DPE keys local parameter files and licences by it. Cut where the name of the Deployment is
-    longer than a computer name may be.
+    longer than a computer name may be; on Windows, where little is left of it, four digits of its
+    hash tell components apart that begin alike.
     """
-    end = f"-{number}"
-    return f"{name_of(owner)[: _LONGEST_HOST_NAME - len(end)].rstrip('-')}{end}"
+    name, end = name_of(owner), f"-{number}"
+    longest = _LONGEST_WINDOWS_NAME if windows else _LONGEST_HOST_NAME
+    if windows and len(name + end) > longest:
+        end = f"-{hashlib.sha256(name.encode()).hexdigest()[:4]}{end}"
+    return f"{name[: longest - len(end)].rstrip('-')}{end}"
 
 
 def grace_seconds(spec: WorkflowTemplate) -> int:

@@ -99,7 +99,7 @@ def member_template(
         declared=_declared(spec, schedule=schedule, member=member),
         volumes=memory_volumes(owner, spec, member=number),
         pod={
-            "hostname": member_host_name(owner, number),
+            "hostname": member_host_name(owner, number, windows=spec.os == "windows"),
             "affinity": apart(owner, component, context.placement, member=member),
             "tolerations": tolerations(spec.tolerations, short_stay=False),
             "terminationGracePeriodSeconds": grace_seconds(spec),

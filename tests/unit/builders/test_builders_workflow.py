@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -242,6 +243,27 @@ def test_members_keep_their_computer_names(name: str) -> None:
     assert hosts[0] == f"{name}-folder-watcher-1"
     assert len(set(hosts)) == 10 and max(map(len, hosts)) <= 63
     assert hosts[9].endswith("-10")
+
+
+@pytest.mark.parametrize("name", ["news", "n", "news-1-2", LONG])
+@pytest.mark.parametrize("kind", [SCHEDULER, TABLE, FOLDER])
+def test_windows_computer_names_are_short_enough_to_differ(kind: str, name: str) -> None:
+    """Windows cuts them to 15 characters: the number, and what tells components apart, are in."""
+    spec = workflow_spec(kind, "Concurrent", os="windows", replicas=100)
+    other = f"{name}x" if len(name) < len(LONG) else f"{name[:-1]}y"
+    hosts = [
+        pod_spec(each)["hostname"]
+        for each in (*deployments(kind, spec, name=name), *deployments(kind, spec, name=other))
+    ]
+    assert len(set(hosts)) == 200 and max(map(len, hosts)) <= 15
+    assert hosts[0].endswith("-1") and hosts[99].endswith("-100")
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", host) for host in hosts)
+
+
+def test_a_windows_computer_name_that_is_short_enough_stays_whole() -> None:
+    spec = workflow_spec(SCHEDULER, "Concurrent", os="windows", replicas=10)
+    hosts = [pod_spec(each)["hostname"] for each in deployments(SCHEDULER, spec, name="abc")]
+    assert hosts[0] == "abc-scheduler-1" and hosts[9] != "abc-scheduler-10"
 
 
 def test_workers_are_a_farm() -> None:
