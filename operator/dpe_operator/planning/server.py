@@ -107,7 +107,7 @@ def _plan(
     ]
     # A slice whose Service was made anew waits for the garbage collector; clients wait with it.
     stale = [
-        Deletion(ref_of(obj), uid_of(obj))
+        Deletion(ref_of(obj), uid_of(obj), urgent=True)
         for obj in found.leftovers
         if obj["kind"] == "EndpointSlice"
     ]

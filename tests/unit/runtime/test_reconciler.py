@@ -209,6 +209,18 @@ async def test_foreign_endpoints_go_though_a_member_is_refused() -> None:
     assert events(client) >= {"ApplyFailed", "ForeignEndpoints"}
 
 
+async def test_a_record_of_a_former_service_goes_though_a_member_is_refused() -> None:
+    """Kubernetes would take it away some time; until then nobody is routed."""
+    client, subject = await running_pair()
+    record = Ref("EndpointSlice", "studio", "radio-balancer")
+    client.objects[record]["metadata"]["ownerReferences"][0]["uid"] = "of-the-former-one"
+    edit_pair(client)
+    client.refused = "radio-member-a"
+    with pytest.raises(Invalid):
+        await subject.reconcile(PAIR)
+    assert record not in client.objects
+
+
 async def test_what_is_not_deleted_is_not_said_to_be_and_repairs_are_told() -> None:
     client, subject = await running_pair()
     put_beside_the_service(client)
