@@ -33,6 +33,7 @@ class Load:
         image: str,
         site: str,
         seconds: float,
+        port: int = 443,
         avoid_node: str = "",
         pinned: bool = False,
     ) -> None:
@@ -44,7 +45,7 @@ class Load:
         command = [
             "dpe-simulator",
             "client",
-            f"--url=https://{site}-balancer.{kube.namespace}.svc/DpeWebApplication",
+            f"--url=https://{site}-balancer.{kube.namespace}.svc:{port}/DpeWebApplication",
             "--ca=/etc/dpe-ca/ca.crt",
             f"--connections={self.connections}",
             "--slow=1",

@@ -217,7 +217,9 @@ class Site:
         """Notes of all events in the namespace."""
         return [event.get("message", "") for event in self.kube.list("events")]
 
-    def load(self, *, seconds: float, avoid_node: str = "", pinned: bool = False) -> Load:
+    def load(
+        self, *, seconds: float, port: int = 443, avoid_node: str = "", pinned: bool = False
+    ) -> Load:
         """A client pod with 10 kept connections, one of them slow, and fresh ones beside them.
 
         `pinned`: it knows the balancer's address without a name server, which may be lost as well.
@@ -227,6 +229,7 @@ class Site:
             image=self.images["dpe-simulator"],
             site=self.name,
             seconds=seconds,
+            port=port,
             avoid_node=avoid_node,
             pinned=pinned,
         )

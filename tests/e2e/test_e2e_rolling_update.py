@@ -59,3 +59,43 @@ def test_update_stops_at_the_first_unhealthy_step_and_can_be_set_back(shared_sit
     shared_site.kube.wait_ready("dpe", shared_site.name)
     assert shared_site.member_uid(active) == kept
     assert shared_site.active() == active
+
+
+@pytest.mark.level2
+def test_another_port_of_the_servers_leaves_one_that_serves(shared_site: Site) -> None:
+    """Old balancers ask for the former port, new ones for the new one, and both find both."""
+    changed = copy.deepcopy(shared_site.manifest)
+    changed["spec"]["server"]["port"] = 8444
+
+    def ports() -> set[int]:
+        services = [f"{shared_site.name}-member-{member}" for member in ("a", "b")]
+        found = [shared_site.kube.get("service", name)["spec"]["ports"] for name in services]
+        return {port["port"] for each in found for port in each}
+
+    def client_port() -> list[int]:
+        service = shared_site.kube.get("service", f"{shared_site.name}-balancer")
+        return [port["port"] for port in service["spec"]["ports"]]
+
+    try:
+        shared_site.kube.apply(changed)
+        eventually(
+            lambda: client_port() == [8444],
+            timeout=60,
+            what="clients find the pair at the new port",
+            describe=shared_site.describe,
+        )
+        with shared_site.load(seconds=400, port=8444) as load:
+            eventually(
+                lambda: ports() == {8444},
+                timeout=240,
+                what="the former port is gone, when the last balancer is new",
+                describe=shared_site.describe,
+            )
+            shared_site.kube.wait_ready("dpe", shared_site.name)
+            load.stop(after=2)
+            seen = load.summary()
+        assert seen["failedAfterRetries"] == 0, load.story()
+        assert load.gap_seconds() < 10, load.story()
+    finally:
+        shared_site.kube.apply(shared_site.manifest)
+    shared_site.kube.wait_ready("dpe", shared_site.name)
