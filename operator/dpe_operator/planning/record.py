@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the fail-over record: what the routed balancer wrote into its slice and Lease."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -48,6 +49,12 @@ class Record:
     def state(self, member: str) -> State:
         """Return the member's state; Unknown when nobody tells."""
         return self.states.get(member, "Unknown") if self.fresh else "Unknown"
+
+    def served_for(self, now: datetime) -> float:
+        """Return for how many seconds the active member has been that; infinity: nobody says."""
+        if self.since is None:
+            return math.inf
+        return (now - datetime.fromisoformat(self.since)).total_seconds()
 
     @property
     def requested(self) -> tuple[str, int] | None:

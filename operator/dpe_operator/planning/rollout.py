@@ -2,17 +2,23 @@
 """The order in which the members of a pair are updated, as a function of what is observed.
 
 Standby first; prove it healthy (its pod ready for a while, and the balancer's check says UP); ask
-the balancer to switch; then the former active one. Whatever is not healthy stops the rollout right
-there, with one server untouched. Nothing is remembered between reconciles: setting the change back
-makes the same rules roll the updated member back, and after an operator restart they go on where
-they were. No fail-back at the end: that would be one more switch for nothing.
+the balancer to switch; let it serve for a while; then the former active one. Whatever is not
+healthy stops the rollout right there, with one server untouched. Nothing is remembered between
+reconciles: setting the change back makes the same rules roll the updated member back, and after an
+operator restart they go on where they were. No fail-back at the end: that would be one more switch
+for nothing.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 State = Literal["Up", "Down", "Unknown"]
+
+# How long a server must have served before the other one, which is up, is taken away. A version
+# that does not bear its clients shows it now, and the balancer can still go back.
+SERVES_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +53,40 @@ class Rollout:
     stopped: bool = False
 
 
-def plan_rollout(members: Sequence[MemberView], *, active: str | None, recorded: bool) -> Rollout:
+def plan_rollout(
+    members: Sequence[MemberView],
+    *,
+    active: str | None,
+    recorded: bool,
+    served_for: float = math.inf,
+) -> Rollout:
     """Decide which members get their new template now.
 
     Args:
         members: both members.
         active: the member that serves, as recorded by the balancer; None if nobody knows.
         recorded: whether there is a balancer of ours whose record tells who serves and who is up.
+        served_for: for how many seconds `active` has been that; below 0 if a clock is wrong.
     """
     pending = [member for member in members if member.pending]
     if not pending:
         return Rollout()
     if recorded and active is not None:
-        return _behind_balancer(members, pending, active)
+        return _behind_balancer(members, pending, active, served_for)
     return _one_after_the_other(members, pending)
 
 
 def _behind_balancer(
-    members: Sequence[MemberView], pending: Sequence[MemberView], active: str
+    members: Sequence[MemberView], pending: Sequence[MemberView], active: str, served_for: float
 ) -> Rollout:
     standby = [member for member in pending if member.name != active]
     held = frozenset(member.name for member in pending if member not in standby)
     if standby:
         names = _names(standby)
+        doubt = _doubt(members, active, served_for)
+        if doubt and any(member.state == "Up" for member in standby):
+            everybody = frozenset(member.name for member in pending)
+            return Rollout(everybody, message=f"{names} is kept as it is for now: {doubt}")
         return Rollout(held, message=f"updating {names} while {active} serves")
     serving = pending[0]
     if serving.state == "Down" and not serving.healthy_pod:
@@ -83,6 +100,18 @@ def _behind_balancer(
         switch_to=others[0].name,
         message=f"{others[0].name} is healthy; switching to it before {active} is updated",
     )
+
+
+def _doubt(members: Sequence[MemberView], active: str, served_for: float) -> str:
+    """Why clients may need the other server any moment; empty when nothing speaks for it."""
+    for member in members:
+        if member.name == active and member.state != "Up":
+            return (
+                f"{active}, which serves, is {member.state.lower()} in the balancer's health check"
+            )
+    if abs(served_for) < SERVES_SECONDS:
+        return f"{active} has to serve for {SERVES_SECONDS:g} s first"
+    return ""
 
 
 def _is_proven(member: MemberView) -> bool:

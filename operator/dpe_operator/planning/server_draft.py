@@ -171,7 +171,12 @@ def _assemble(
     record = _record(situation)
     balanced = has_balancer(spec)
     views = [_view(situation, member, choice, record) for member in spec.members]
-    rollout = plan_rollout(views, active=record.active, recorded=balanced and record.exists)
+    rollout = plan_rollout(
+        views,
+        active=record.active,
+        recorded=balanced and record.exists,
+        served_for=record.served_for(situation.now),
+    )
     order = plan_switch(
         annotations(situation.resource).get(constants.ANNOTATION_SWITCH_TO),
         members=[member.name for member in spec.members],

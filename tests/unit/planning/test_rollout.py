@@ -12,8 +12,10 @@ WELL = MemberView("a", external=False, exists=True, pending=False, healthy_pod=T
 A, B = WELL, replace(WELL, name="b")
 
 
-def behind(a: MemberView, b: MemberView, active: str | None = "a") -> Rollout:
-    return plan_rollout([a, b], active=active, recorded=True)
+def behind(
+    a: MemberView, b: MemberView, active: str | None = "a", served_for: float = 3600
+) -> Rollout:
+    return plan_rollout([a, b], active=active, recorded=True, served_for=served_for)
 
 
 def alone(a: MemberView, b: MemberView) -> Rollout:
@@ -63,6 +65,25 @@ def test_a_proven_standby_is_switched_to_before_the_active_is_touched() -> None:
 
 def test_after_the_switch_the_former_active_is_updated() -> None:
     assert behind(old(A), B, active="b").hold == frozenset()
+
+
+def test_who_has_just_been_switched_to_serves_for_a_while_before_the_other_one_goes() -> None:
+    """A version that does not bear its clients shows it then, and clients can still go back."""
+    for served_for in (0.7, 9.9, -0.5):  # the clocks of two machines may differ
+        waiting = behind(old(A), B, "b", served_for)
+        assert waiting.hold == {"a"} and waiting.switch_to is None
+        assert "b has to serve for 10 s first" in waiting.message
+    for served_for in (10, -3600):
+        assert behind(old(A), B, "b", served_for).hold == frozenset()
+    assert behind(old(replace(A, state="Down")), B, "b", 1).hold == frozenset(), "no use anyway"
+
+
+def test_a_standby_that_is_up_stays_while_the_active_one_is_not() -> None:
+    for state in ("Down", "Unknown"):
+        sick = replace(B, state=state)
+        waiting = behind(old(A), sick, "b")
+        assert waiting.hold == {"a"} and f"b, which serves, is {state.lower()}" in waiting.message
+        assert behind(old(replace(A, state="Down")), sick, "b").hold == frozenset()
 
 
 def test_an_external_standby_takes_over_too() -> None:
