@@ -92,11 +92,14 @@ class Work:
             What has not ended a minute and a half after the client is counted as lost.
 
         Raises:
-            RuntimeError: the client does not end, so nobody knows what it was told.
+            RuntimeError: the client does not end, so nobody knows what it was told; or the
+                processor has ended, so nobody carries out what the servers have kept well.
         """
         if not self._client.wait(_CLIENT_ENDS_WITHIN_SECONDS):
             raise RuntimeError("the client of the workflows does not end")
         self._ledger.wait_jobs(within=_ENDS_WITHIN_SECONDS)
+        if self._processor.wait(0):
+            raise RuntimeError("the processor of the workflows has ended by itself")
         lines = self._records.read_text(encoding="utf-8").splitlines()
         evidence = self._ledger.evidence(since=self._since, client_lines=lines)
         findings = checker.check(evidence, checker.Expectation(settle=_SETTLE_SECONDS))
