@@ -5,7 +5,8 @@ import copy
 import time
 
 import pytest
-from tests.e2e.kubectl import eventually
+from tests.e2e.kubectl import condition, eventually
+from tests.e2e.processes import Processes
 from tests.e2e.site import Site
 
 pytestmark = pytest.mark.e2e
@@ -99,3 +100,35 @@ def test_another_port_of_the_servers_leaves_one_that_serves(shared_site: Site) -
     finally:
         shared_site.kube.apply(shared_site.manifest)
     shared_site.kube.wait_ready("dpe", shared_site.name)
+
+
+@pytest.mark.level2
+def test_a_version_that_fails_as_soon_as_it_serves_is_left_and_stays_left(
+    shared_site: Site, processes: Processes
+) -> None:
+    former, new = shared_site.active(), shared_site.standby()
+    kept, count = shared_site.member_uid(former), shared_site.switch_count()
+    changed = copy.deepcopy(shared_site.manifest)
+    changed["spec"]["server"]["podAnnotations"] = {"example.com/round": f"fails-{time.time():.0f}"}
+
+    def told() -> bool:
+        found = shared_site.kube.get("dpeserver", shared_site.name)
+        return "went down while it served" in condition(found, "Degraded").get("message", "")
+
+    try:
+        with shared_site.load(seconds=400) as load:
+            shared_site.kube.apply(changed)
+            shared_site.wait_switch_count(count + 1, timeout=120)
+            processes.kill(shared_site.member_pod(new))
+            shared_site.wait_active(former)
+            eventually(told, timeout=60, what="the update stops", describe=shared_site.describe)
+            time.sleep(15)  # longer than a member has to serve, and than its container needs
+            load.stop(after=1)
+            seen = load.summary()
+        assert seen["failedAfterRetries"] == 0, load.story()
+        assert shared_site.switch_count() == count + 2, "there, and back, and no more"
+        assert shared_site.active() == former and shared_site.member_uid(former) == kept
+    finally:
+        shared_site.kube.apply(shared_site.manifest)
+    shared_site.kube.wait_ready("dpe", shared_site.name)
+    assert shared_site.member_uid(former) == kept

@@ -56,6 +56,13 @@ class Record:
             return math.inf
         return (now - datetime.fromisoformat(self.since)).total_seconds()
 
+    def went_down_serving(self, member: str) -> datetime | None:
+        """Return when clients had to leave this member, if that was the last switch."""
+        last = self.last_switch or {}
+        if last.get("cause") != "MemberDown" or last.get("from") != member:
+            return None
+        return rfc3339(last.get("at"))
+
     @property
     def requested(self) -> tuple[str, int] | None:
         """The member and number of the switch request on the slice, or None."""

@@ -27,6 +27,7 @@ class MemberView:
 
     `pending`: its Deployment is there and still has another template than wanted. `healthy_pod`:
     rolled out and ready for a while (always true of an external member: its pod is none of ours).
+    `failed_at`: when clients had to leave these very pods of it, not long ago; empty: they had not.
     """
 
     name: str
@@ -37,6 +38,7 @@ class MemberView:
     state: State
     hard: bool = False
     troubles: str = ""
+    failed_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +117,12 @@ def _doubt(members: Sequence[MemberView], active: str, served_for: float) -> str
 
 
 def _is_proven(member: MemberView) -> bool:
-    return member.healthy_pod and member.state == "Up"
+    return member.healthy_pod and member.state == "Up" and not member.failed_at
 
 
 def _waiting(sick: Sequence[MemberView], held: frozenset[str], active: str) -> Rollout:
     found = "; ".join(_why(member) for member in sick) or "there is no other member"
-    stopped = any(member.hard for member in sick)
+    stopped = any(member.hard or member.failed_at for member in sick)
     if stopped:
         cure = f"stopped here, {active} keeps its version: correct the spec or set it back"
     else:
@@ -131,6 +133,11 @@ def _waiting(sick: Sequence[MemberView], held: frozenset[str], active: str) -> R
 def _why(member: MemberView) -> str:
     if member.troubles:
         return f"{member.name}: {member.troubles}"
+    if member.failed_at:
+        return (
+            f"{member.name} went down while it served, at {member.failed_at}, and is tried again"
+            " an hour after that, or when its pod was deleted"
+        )
     if not member.healthy_pod:
         return f"{member.name} is not ready yet"
     return f"{member.name} is {member.state.lower()} in the balancer's health check"

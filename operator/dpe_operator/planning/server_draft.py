@@ -8,6 +8,7 @@ each started by the events of the one before.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, timedelta
 from typing import Final
 
 from dpe_operator.api import constants
@@ -37,11 +38,19 @@ from dpe_operator.planning.rollout import MemberView, Rollout, plan_rollout
 from dpe_operator.planning.shared import server_context, with_operator_images
 from dpe_operator.planning.switch import SwitchOrder, plan_switch
 from dpe_operator.planning.templates import Choice, Rendered, choose, remember, runs, with_unit
-from dpe_operator.planning.workloads import is_settled, settled_for, workload_state
+from dpe_operator.planning.workloads import (
+    is_settled,
+    settled_for,
+    were_there_at,
+    workload_state,
+)
 
 # A member whose pod has been ready for this long and that the balancer still finds down will not
 # come up by waiting.
 GIVE_UP_SECONDS: Final = 60.0
+# A member that went down while it served is not switched to for an update for so long, unless it
+# has new pods: what it runs may bear checks and not clients, and each attempt costs these a gap.
+TRY_AGAIN: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +247,15 @@ def _view(situation: Situation, member: Member, choice: Choice, record: Record) 
         state=state,
         hard=workload.hard or (workload.rolled_out and lost),
         troubles=workload.describe(),
+        failed_at=_failed_at(situation, member, record, pods),
     )
+
+
+def _failed_at(situation: Situation, member: Member, record: Record, pods: Sequence[Obj]) -> str:
+    at = record.went_down_serving(member.name)
+    if at is None or abs(situation.now - at) >= TRY_AGAIN or not were_there_at(pods, at):
+        return ""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _members(

@@ -170,6 +170,12 @@ def _born(pod: Mapping[str, Any]) -> datetime | None:
     return moment(dig(pod, "metadata", "creationTimestamp"))
 
 
+def were_there_at(pods: Sequence[Obj], at: datetime) -> bool:
+    """Whether all of these pods, and there are some, were made before a moment."""
+    born = [_born(pod) for pod in pods]
+    return bool(born) and all(made is not None and made < at for made in born)
+
+
 def has_ended(pod: Mapping[str, Any]) -> bool:
     """Whether nothing runs in a pod any more, nor ever will."""
     return dig(pod, "status", "phase") in _ENDED

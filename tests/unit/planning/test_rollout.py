@@ -86,6 +86,16 @@ def test_a_standby_that_is_up_stays_while_the_active_one_is_not() -> None:
         assert behind(old(replace(A, state="Down")), sick, "b").hold == frozenset()
 
 
+def test_a_new_version_that_failed_as_soon_as_it_served_stops_the_rollout() -> None:
+    """The balancer has gone back to a; switching to b again would fail again, and again."""
+    failed = replace(B, failed_at="2026-11-28T07:00:00Z")
+    rollout = behind(old(A), failed)
+    assert rollout.hold == {"a"} and rollout.switch_to is None and rollout.stopped
+    assert "b went down while it served, at 2026-11-28T07:00:00Z" in rollout.message
+    assert "set it back" in rollout.message
+    assert behind(A, old(failed)).hold == frozenset(), "the corrected spec is tried at once"
+
+
 def test_an_external_standby_takes_over_too() -> None:
     outside = replace(B, external=True)
     assert behind(old(A), outside).switch_to == "b"
