@@ -72,7 +72,7 @@ def test_a_budget_below_the_loss_of_a_balancer_is_told_once_with_numbers() -> No
     assert reasons(plan).count("ClientBudget") == 1
     status, reason, message = state(world, "ClientBudget")
     assert (status, reason) == ("False", "TooSmall")
-    assert "clients.totalBudget is 5s" in message and "above 8700ms" in message
+    assert "clients.totalBudget is 5s" in message and "above 12300ms" in message
     assert world.carry_out(KIND, "radio").notices == ()
 
 
