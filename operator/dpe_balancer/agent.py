@@ -289,8 +289,9 @@ class Agent:
             log.warning("%s", news.sent_to(drained.place, self._config.drain_seconds))
 
     def _sees_nothing(self, moment: Moment) -> bool:
-        """Whether the other balancer sees more. Who is not ready yet need not wait until that is
-        sure: it would be ready for some seconds, and given the clients."""
+        """Note whether this balancer is blind; return whether the other one sees more. For one that
+        is not ready yet a suspicion will do: it would be ready for some seconds, and given the
+        clients."""
         sight, before = self._peer.sight, self._blind
         self._blind = is_blind(self._site, moment, sight)
         if self._blind and not before:

@@ -54,14 +54,17 @@ def load_record(path: Path) -> Record | None:
 
 def choice_text(choice: Choice, routed_to: str | None) -> str:
     """A choice, and the uid of the pod that clients were routed to, as JSON."""
-    return json.dumps({"choice": asdict(choice), "routedTo": routed_to})
+    return json.dumps(_kept(choice, routed_to))
 
 
 def word_text(choice: Choice, pod_uid: str, *, sees_up: bool) -> str:
     """What the pod that clients are sent to tells the other one: its choice, and whether it sees a
     member up."""
-    kept = {"choice": asdict(choice), "routedTo": pod_uid, "seesUp": sees_up}
-    return json.dumps(kept)
+    return json.dumps({**_kept(choice, pod_uid), "seesUp": sees_up})
+
+
+def _kept(choice: Choice, routed_to: str | None) -> dict[str, Any]:
+    return {"choice": asdict(choice), "routedTo": routed_to}
 
 
 def says_up(text: bytes) -> bool:
