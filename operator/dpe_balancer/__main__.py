@@ -13,7 +13,8 @@ from pathlib import Path
 from dpe_balancer import metrics
 from dpe_balancer.agent import Agent, Fatal
 from dpe_balancer.config import load_config, peers_from_environment, pod_from_environment
-from dpe_balancer.haproxy import Names, Runtime, open_port
+from dpe_balancer.haproxy import Runtime, open_port
+from dpe_balancer.haproxy_text import Names
 from dpe_balancer.keeper import Board, Paths, Watcher, Writer
 from dpe_balancer.log_lines import log_to_stderr
 from dpe_balancer.peer import Peer

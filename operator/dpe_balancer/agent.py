@@ -7,7 +7,6 @@ takes the same time whether that is there or not.
 
 from __future__ import annotations
 
-import datetime
 import logging
 import signal
 import socket
@@ -29,11 +28,13 @@ from dpe_balancer.decision import (
     with_word,
 )
 from dpe_balancer.drain import Drain, Place, drain
-from dpe_balancer.haproxy import Child, HaproxyFailure, Runtime
+from dpe_balancer.haproxy import Child, Runtime
+from dpe_balancer.haproxy_text import HaproxyFailure
 from dpe_balancer.keeper import Board
+from dpe_balancer.late import DOUBT_SECONDS, QUIET_SECONDS, is_kept
 from dpe_balancer.liveness import HUNG_SECONDS, Liveness
 from dpe_balancer.metrics import Figures
-from dpe_balancer.model import Choice, Moment, Record, Role, Seen, SetActive, Site, Watch
+from dpe_balancer.model import Choice, KeepUp, Moment, Record, Role, Seen, SetActive, Site, Watch
 from dpe_balancer.peer import Peer, SignFile
 from dpe_balancer.record import Publication
 from dpe_balancer.switching import is_flapping, seconds
@@ -80,6 +81,7 @@ class Agent:
             config.failback_seconds,
             config.flap_switches,
             config.flap_seconds,
+            config.late_seconds,
         )
         self._board = board
         self._runtime = runtime
@@ -97,6 +99,7 @@ class Agent:
         self._role = Role()
         self._seen: Seen | None = None
         self._watch, self._meter = Watch(), Meter()
+        self._kept_at = -QUIET_SECONDS
         self._outages = 0
         self._ready = False
         self._restarts = -1
@@ -141,7 +144,7 @@ class Agent:
             last_switch=last,
             outages=self._outages,
             outage=choice.outage is not None,
-            flapping=is_flapping(self._site, choice, _timestamp()),
+            flapping=is_flapping(self._site, choice, local_files.timestamp()),
             states=tuple((name, states.get(name, "UNKNOWN")) for name in self._site.members),
             holder=self._role.holder,
             routed=is_mine(self._site, record),
@@ -250,14 +253,16 @@ class Agent:
         record = with_word(self._site, record, self._peer.told)
         now = time.monotonic()
         self._watch = watched(self._watch, seen.states, now)
-        moment = Moment(now, _timestamp(), self._role, record, seen, terminating, self._watch)
+        moment = Moment(
+            now, local_files.timestamp(), self._role, record, seen, terminating, self._watch
+        )
         step = decide(self._site, self._choice, moment)
         tcp = self._config.tcp
         self._meter, choice = measured(self._meter, self._choice, step.choice, moment, tcp=tcp)
         self._tell(choice, seen)
         leaving = self._stop_at is not None
         drained, more = drain(self._site, self._drain, choice, moment, leaving=leaving)
-        self._runtime.act([*step.actions, *more])
+        self._runtime.act([*step.actions, *more, *self._kept_up(choice, moment)])
         self._note_drain(drained)
         if any(isinstance(action, SetActive) for action in step.actions):
             seen = replace(seen, entry=choice.serving)
@@ -272,6 +277,16 @@ class Agent:
         busy = leaving or seen.full  # a full one is not cut off, and the other would be as full
         if self._blind and not busy and may_give_way(self._site, moment, drained):
             raise Fatal("giving way to the other balancer, which reaches a member")
+
+    def _kept_up(self, choice: Choice, moment: Moment) -> tuple[KeepUp, ...]:
+        """What keeps the only server, which is late with its checks."""
+        member = choice.serving
+        if member is None or not is_kept(self._site, choice, moment, self._meter):
+            return ()
+        if moment.now - self._kept_at >= QUIET_SECONDS:
+            log.warning("%s is late with its checks: it is kept, as no other is up", member)
+        self._kept_at = moment.now
+        return (KeepUp(member),)
 
     def _keep(self, choice: Choice, record: Record | None) -> None:
         """Take the choice for the present one, and keep it for an agent that is started anew: with
@@ -303,7 +318,8 @@ class Agent:
         member that is up, so it is not the one that is cut off."""
         states = {} if self._seen is None else self._seen.states
         fit = self._ready and self._stop_at is None and "UP" in states.values()
-        self._peer.sees_up, self._peer.could_serve = fit, fit and self._role.known
+        self._peer.sees_up = fit and time.monotonic() - self._kept_at >= DOUBT_SECONDS
+        self._peer.could_serve = fit and self._role.known
         self._sign.say(self._peer.silent if fit else "")
 
     def _publication(self, moment: Moment, seen: Seen) -> Publication | None:
@@ -393,8 +409,3 @@ class Agent:
         except HaproxyFailure as failure:
             log.warning("%s", failure)
         self._listener.close()
-
-
-def _timestamp() -> str:
-    now = datetime.datetime.now(datetime.UTC)
-    return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

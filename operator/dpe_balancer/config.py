@@ -29,7 +29,7 @@ class AgentConfig:
     """agent.json. `certificate_file` has its key beside it (`tls.crt`, `tls.key`). `stats_port` is
     HAProxy's port for metrics, the same in every balancer pod: by it they ask each other.
 
-    `failback_seconds`, `flap_switches`, `flap_seconds`: as in `Site`.
+    `failback_seconds`, `flap_switches`, `flap_seconds`, `late_seconds`: as in `Site`.
     """
 
     service: str
@@ -51,6 +51,7 @@ class AgentConfig:
     failback_seconds: float | None
     flap_switches: int
     flap_seconds: float
+    late_seconds: float
 
     @property
     def tcp(self) -> bool:
@@ -154,6 +155,7 @@ def _parse(found: dict[str, Any]) -> AgentConfig:
         failback_seconds=_seconds(found["failbackSeconds"]),
         flap_switches=int(found["flapSwitches"]),
         flap_seconds=float(found["flapSeconds"]),
+        late_seconds=float(found["lateSeconds"]),
     )
 
 

@@ -8,6 +8,7 @@ is away, clients are still routed to this pod and must find the same member acti
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import time
@@ -35,6 +36,12 @@ def read_role(path: Path, boot_time: float) -> Role:
 def boot_time() -> float:
     """Seconds since the machine started, sleep included: the clock of `validUntil`."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def timestamp() -> str:
+    """Now, as RFC 3339 with microseconds."""
+    now = datetime.datetime.now(datetime.UTC)
+    return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def save_choice(path: Path, choice: Choice, routed_to: str | None) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 MemberState: TypeAlias = Literal["UP", "DOWN", "UNKNOWN"]
+# Within which step of a health check a member was too late: TLS handshake, or the answer itself.
+Late: TypeAlias = Literal["handshake", "answer"]
 Cause: TypeAlias = Literal["MemberDown", "Requested", "Terminating", "Adopted", "Failback"]
 
 
@@ -120,7 +122,8 @@ class Seen:
     those it must not fall back to. Two counters since HAProxy's start: `goods` good checks,
     `answers` answers to clients (TCP: connections, as it sees no answers). `ends_with_answer`:
     connections end with their answer (HTTP); `fenced`: no member but the active one is used, even
-    if that is down (see drain.py). `full`: there are as many clients as HAProxy takes."""
+    if that is down (see drain.py). `full`: there are as many clients as HAProxy takes. `late`:
+    members that are UP still, but took a connection and were too late with their last check."""
 
     states: Mapping[str, MemberState]
     sessions: Mapping[str, int]
@@ -132,6 +135,7 @@ class Seen:
     ends_with_answer: bool = False
     fenced: bool = False
     full: bool = False
+    late: Mapping[str, Late] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,8 @@ class Site:
     """What never changes while the agent runs: members in listed order, own pod, TCP or HTTP.
 
     `failback_seconds`: quiet period after which the first member is active again; None: never.
-    More than `flap_switches` unplanned switches within `flap_seconds` are flapping.
+    More than `flap_switches` unplanned switches within `flap_seconds` are flapping. `late_seconds`:
+    how old the last good check of an only server may be that is kept though it is late; 0: never.
     """
 
     members: tuple[str, str]
@@ -157,6 +162,7 @@ class Site:
     failback_seconds: float | None = None
     flap_switches: int = 3
     flap_seconds: float = 600.0
+    late_seconds: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -211,7 +217,14 @@ class Release:
     member: str
 
 
-Action: TypeAlias = SetActive | CutSessions | Enable | HoldBack | Release
+@dataclass(frozen=True)
+class KeepUp:
+    """Forget the failed checks of `member`, which was UP still."""
+
+    member: str
+
+
+Action: TypeAlias = SetActive | CutSessions | Enable | HoldBack | Release | KeepUp
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from tests.support.log_pipe import kept_in
 from tests.support.ports import free_port
 
 from dpe_balancer.config import AgentConfig
-from dpe_balancer.haproxy import Names, Runtime
+from dpe_balancer.haproxy import Runtime
+from dpe_balancer.haproxy_text import Names
 from dpe_balancer.local_files import boot_time, save_choice
 from dpe_balancer.model import Choice
 from dpe_balancer.peer import answers

@@ -13,7 +13,8 @@ from tests.support.balancer_alone import configured
 from tests.support.balancer_parts import Member, until
 from tests.support.ports import free_port
 
-from dpe_balancer.haproxy import Child, HaproxyFailure, Names, Runtime
+from dpe_balancer.haproxy import Child, Runtime
+from dpe_balancer.haproxy_text import HaproxyFailure, Names
 from dpe_balancer.model import Enable, HoldBack, SetActive
 
 pytestmark = pytest.mark.integration

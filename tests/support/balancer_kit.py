@@ -37,6 +37,7 @@ from dpe_operator.builders.haproxy import (
     MemberTls,
     Timings,
     TlsMode,
+    late_seconds,
     render_agent_config,
     render_haproxy,
 )
@@ -91,6 +92,7 @@ class Balancer:
             listen_address="127.0.0.1",
             metrics_port=self.metrics_port,
             stats_port=self.stats_port,
+            late_seconds=late_seconds(settings.health, settings.timings),
             **site.agent,
         )
         (self.run / "agent.json").write_text(render_agent_config(agent))

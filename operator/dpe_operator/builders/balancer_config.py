@@ -75,7 +75,6 @@ def config_hash(data: Mapping[str, str]) -> str:
 def _haproxy(
     owner: Owner, server: ServerSpec, cluster_ips: Mapping[str, str]
 ) -> haproxy.HaproxySettings:
-    health, timings = server.health, server.load_balancer.timings
     return haproxy.HaproxySettings(
         tls_mode=server.load_balancer.tls.mode,
         listen_port=listen_port(server),
@@ -84,24 +83,34 @@ def _haproxy(
             _address(owner, server, member, number, cluster_ips)
             for number, member in enumerate(server.members, start=1)
         ),
-        health=haproxy.HealthCheck(
-            path=health.path,
-            status=health.status,
-            body_contains=health.body_contains,
-            host_header=health.host_header,
-            timeout_ms=health.timeout.milliseconds,
-        ),
+        health=_health(server),
         member_tls=_member_tls(server),
         certificate_file=_certificate_file(server),
-        timings=haproxy.Timings(
-            check_interval_ms=timings.check_interval.milliseconds,
-            fast_interval_ms=timings.fast_interval.milliseconds,
-            fall=timings.fall,
-            rise=timings.rise,
-            connect_ms=timings.connect_timeout.milliseconds,
-            client_ms=timings.client_timeout.milliseconds,
-            server_ms=timings.server_timeout.milliseconds,
-        ),
+        timings=_timings(server),
+    )
+
+
+def _health(server: ServerSpec) -> haproxy.HealthCheck:
+    health = server.health
+    return haproxy.HealthCheck(
+        path=health.path,
+        status=health.status,
+        body_contains=health.body_contains,
+        host_header=health.host_header,
+        timeout_ms=health.timeout.milliseconds,
+    )
+
+
+def _timings(server: ServerSpec) -> haproxy.Timings:
+    timings = server.load_balancer.timings
+    return haproxy.Timings(
+        check_interval_ms=timings.check_interval.milliseconds,
+        fast_interval_ms=timings.fast_interval.milliseconds,
+        fall=timings.fall,
+        rise=timings.rise,
+        connect_ms=timings.connect_timeout.milliseconds,
+        client_ms=timings.client_timeout.milliseconds,
+        server_ms=timings.server_timeout.milliseconds,
     )
 
 
@@ -167,5 +176,6 @@ def _agent(owner: Owner, server: ServerSpec) -> haproxy.AgentSettings:
         failback_seconds=failback.quiet_seconds,
         flap_switches=limit.switches,
         flap_seconds=limit.period.seconds,
+        late_seconds=haproxy.late_seconds(_health(server), _timings(server)),
         stats_port=METRICS_PORT,
     )

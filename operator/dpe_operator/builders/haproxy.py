@@ -25,6 +25,12 @@ SYSTEM_CA: Final = "@system-ca"
 # proves that connections are accepted, and no member sees anything of it.
 PROBE_SOURCE: Final = "127.0.0.254"
 
+# Two members that go DOWN within TOGETHER_MS share an outage (the agent's rule, docs/adr/0012); the
+# agent looks every LOOK_MS. For longer than MOST_LATE_MS no server is kept that is late.
+TOGETHER_MS: Final = 5000
+LOOK_MS: Final = 100
+MOST_LATE_MS: Final = 2000
+
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _HOST_PORT: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
@@ -137,7 +143,7 @@ class AgentSettings:
     ``port_name`` is that of the Service and of the slice (``https`` or ``http``). The files are
     None where there is nothing to renew. ``failback_seconds``: quiet period before the first member
     is active again, None for never; more than ``flap_switches`` unplanned switches in
-    ``flap_seconds`` count as flapping.
+    ``flap_seconds`` count as flapping. ``late_seconds``: see ``late_seconds``.
     """
 
     service: str
@@ -158,6 +164,7 @@ class AgentSettings:
     failback_seconds: float | None = None
     flap_switches: int = 3
     flap_seconds: float = 600.0
+    late_seconds: float = 2.0
     stats_port: int = 8404
 
 
@@ -209,8 +216,21 @@ def render_agent_config(settings: AgentSettings) -> str:
         "failbackSeconds": settings.failback_seconds,
         "flapSwitches": settings.flap_switches,
         "flapSeconds": settings.flap_seconds,
+        "lateSeconds": settings.late_seconds,
     }
     return json.dumps(config, indent=2) + "\n"
+
+
+def late_seconds(health: HealthCheck, timings: Timings) -> float:
+    """How long after its last good check the only server is kept UP though it is late, in seconds.
+
+    After that three checks (``fall``) must fail, and all of it must take less than the 5 s within
+    which two that go DOWN share an outage. 0 where there is no time left (docs/adr/0020).
+    """
+    handshake_ms = min(timings.connect_ms, timings.check_interval_ms)
+    check_ms = max(health.timeout_ms, handshake_ms) + timings.fast_interval_ms
+    left_ms = TOGETHER_MS - LOOK_MS - timings.check_interval_ms - timings.fall * check_ms
+    return max(0, min(MOST_LATE_MS, left_ms)) / 1000
 
 
 @functools.cache

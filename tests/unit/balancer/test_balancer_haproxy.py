@@ -13,11 +13,10 @@ from dpe_balancer import haproxy
 from dpe_balancer.certificates import Certificates
 from dpe_balancer.config import load_config, pod_from_environment
 from dpe_balancer.drain import EndWithAnswer, Fence
-from dpe_balancer.haproxy import (
+from dpe_balancer.haproxy import HaproxySilent, Runtime
+from dpe_balancer.haproxy_text import (
     HaproxyFailure,
-    HaproxySilent,
     Names,
-    Runtime,
     commands,
     frontend_sessions,
     member_state,
@@ -37,6 +36,7 @@ from dpe_balancer.model import (
     CutSessions,
     Enable,
     HoldBack,
+    KeepUp,
     Pending,
     Record,
     Release,
@@ -129,6 +129,24 @@ def test_member_state(status: str, check: str, state: str) -> None:
     assert member_state(status, check) == state
 
 
+@pytest.mark.parametrize(
+    ("status", "check", "late"),
+    [
+        ("UP 2/3", "L6TOUT", {"a": "handshake"}),
+        ("UP 1/3", "* L7TOUT", {"a": "answer"}),
+        ("UP", "L6TOUT", {}),  # the failed checks were forgotten
+        ("UP 2/3", "L4TOUT", {}),  # nobody took the connection
+        ("UP 2/3", "L4CON", {}),
+        ("UP 2/3", "L7STS", {}),
+        ("DOWN", "L6TOUT", {}),
+        ("DOWN 1/2", "L7TOUT", {}),
+    ],
+)
+def test_late_is_who_took_the_connection(status: str, check: str, late: dict[str, str]) -> None:
+    stat = STAT.replace("dpe-a,a,3,30,UP,1,L7OK", f"dpe-a,a,3,30,{status},1,{check}")
+    assert read_seen(NAMES, stat, TABLE).late == late
+
+
 def test_frontend_sessions() -> None:
     stat = "# pxname,svname,scur,\ndpe-in,FRONTEND,7,\nmetrics,FRONTEND,2,\n"
     assert frontend_sessions(NAMES, stat) == 7
@@ -140,6 +158,7 @@ def test_commands() -> None:
     assert commands(NAMES, SetActive("b")) == ["set table dpe key 1 data.server_id 2"]
     assert commands(NAMES, Enable("b")) == ["set server dpe-b/b state ready"]
     assert commands(NAMES, HoldBack("b")) == ["set server dpe-a/b weight 0"]
+    assert commands(NAMES, KeepUp("b")) == ["set server dpe-b/b health up"]
     assert commands(NAMES, Release("b")) == ["set server dpe-a/b weight 1"]
     assert commands(NAMES, CutSessions("a")) == [
         "shutdown sessions server dpe-a/a",

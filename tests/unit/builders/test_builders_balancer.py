@@ -17,8 +17,9 @@ from tests.unit.builders.builder_samples import (
     pod_spec,
 )
 
+from dpe_balancer.switching import TOGETHER_SECONDS
 from dpe_operator.api.server import DpeServerSpec
-from dpe_operator.builders import balancer, balancer_config
+from dpe_operator.builders import balancer, balancer_config, haproxy
 from dpe_operator.builders.context import Manifest
 
 TERMINATE = {"mode": "Terminate", "certificateSecretRef": {"name": "dpe-tls"}}
@@ -321,3 +322,24 @@ def test_fail_back_and_flap_limit_reach_the_agent() -> None:
     names = ("failbackSeconds", "flapSwitches", "flapSeconds")
     assert [own[name] for name in names] == [1800, 5, 3600]
     assert [agent()[name] for name in names] == [None, 3, 600]
+
+
+@pytest.mark.parametrize(
+    ("timings", "timeout", "seconds"),
+    [
+        pytest.param({}, "800ms", 2.0, id="as it is by default"),
+        pytest.param({}, "1500ms", 0.075, id="the checks take nearly all of the 5 s"),
+        pytest.param({}, "2s", 0, id="no time is left"),
+        pytest.param({"fall": 5}, "800ms", 0.525, id="more checks must fail"),
+        pytest.param(
+            {"checkInterval": "2s", "connectTimeout": "1s"}, "500ms", 0, id="a slow handshake"
+        ),
+    ],
+)
+def test_how_long_a_late_server_is_kept_leaves_time_for_its_checks(
+    timings: dict[str, Any], timeout: str, seconds: float
+) -> None:
+    made = config_map(balanced({"timeout": timeout}, timings=timings))
+    assert made is not None
+    assert json.loads(made["data"]["agent.json"])["lateSeconds"] == pytest.approx(seconds)
+    assert haproxy.TOGETHER_MS == TOGETHER_SECONDS * 1000
