@@ -20,9 +20,12 @@ class LinkBlocked(Exception):
     """Something that is not ours is where the link has to be."""
 
 
-def point(link: str, target: str) -> None:
-    """Make `link` a symbolic link to `target`, whatever it pointed to. Raises LinkBlocked,
-    OSError."""
+def make_way(link: str) -> None:
+    """Have nothing but a symbolic link, or nothing at all, where `link` is to be.
+
+    To be done before a memory is copied too: a copy that nobody can be given only takes up room.
+    Raises LinkBlocked, OSError.
+    """
     try:
         found = os.lstat(link)
     except OSError as error:
@@ -36,6 +39,12 @@ def point(link: str, target: str) -> None:
                 f"{link} is a file, but the folder of memory files belongs there: set "
                 f"memory.mountPath to the path of that folder"
             )
+
+
+def point(link: str, target: str) -> None:
+    """Make `link` a symbolic link to `target`, whatever it pointed to. Raises LinkBlocked,
+    OSError."""
+    make_way(link)
     fresh = os.path.join(os.path.dirname(link), f".{os.path.basename(link)}.new")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(fresh)

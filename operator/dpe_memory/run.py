@@ -11,8 +11,19 @@ from typing import Protocol
 
 from dpe_memory import words
 from dpe_memory.copying import Copied, Look
-from dpe_memory.decision import Decision, Foreign, Lost, Said, Start, Wanted, Why, decide, highest
-from dpe_memory.handover import LinkBlocked, point
+from dpe_memory.decision import (
+    Decision,
+    Foreign,
+    Lost,
+    Said,
+    Start,
+    View,
+    Wanted,
+    Why,
+    decide,
+    highest,
+)
+from dpe_memory.handover import LinkBlocked, make_way, point
 from dpe_memory.holding import LeaseFailed, NotHolder
 from dpe_memory.layout import Mark
 from dpe_memory.report import Report, State
@@ -98,8 +109,9 @@ class Run:
         """
         try:
             start = self._agreed()
+            make_way(self.settings.link)
             mark = self._make(start)
-            point(self.settings.link, self.volume.files(self.volume.epoch))
+            self._take_over(mark)
             self._report(words.ready(mark, start))
             self.volume.tidy(TIDY_SECONDS, self.say)
         except OSError as error:
@@ -125,8 +137,8 @@ class Run:
         """Look until there is a place for this start's epoch and leave to go on."""
         until = time.monotonic() + self.settings.wait
         for _ in range(MOST_TRIES):
-            said, decision = self._settle(until)
-            if not self.volume.claim(self.volume.look().owner):
+            said, view, decision = self._settle(until)
+            if not self.volume.claim(view.owner):
                 continue
             if decision.adopted:
                 self.adopted = decision.adopted
@@ -146,16 +158,18 @@ class Run:
                 return replace(decided, adopted=self.adopted)
         raise self._ahead(f"{MOST_TRIES} times in a row another start had made a newer epoch")
 
-    def _settle(self, until: float) -> tuple[Said, Start]:
-        """Wait for leave to go on; raises Stopped after the time allowed."""
+    def _settle(self, until: float) -> tuple[Said, View, Start]:
+        """Wait for leave to go on; returns what it was given for, too. Raises Stopped after the
+        time allowed."""
         while True:
-            said = self.lease.read()
-            decision: Decision = decide(self.volume.look(), said, self._wanted())
+            said, view = self.lease.read(), self.volume.look()
+            decision: Decision = decide(view, said, self._wanted())
             if isinstance(decision, Lost) and self._look_closer():
-                decision = decide(self.volume.look(), said, self._wanted())
+                view = self.volume.look()
+                decision = decide(view, said, self._wanted())
             if isinstance(decision, Start):
                 if not self._is_coming_back(decision, said):
-                    return said, decision
+                    return said, view, decision
                 self._report(words.restoring(decision, self.loss, self.volume.path, QUIET_SECONDS))
             else:
                 self._refuse(decision, until)
@@ -223,9 +237,18 @@ class Run:
             self.volume.make_place()
             copied = self.volume.prepare(start.source, self.sleep)
         mark = self.volume.commit(start.source, copied)
-        self.volume.remember(mark.memory)
         self._say_made(mark, copied, time.monotonic() - began)
         return mark
+
+    def _take_over(self, mark: Mark) -> None:
+        """Have OWNER name the memory that was made, and the link lead to it."""
+        try:
+            self.volume.remember(mark.memory)
+            point(self.settings.link, self.volume.files(self.volume.epoch))
+        except (OSError, LinkBlocked):
+            # not to fill the volume with one copy more at each try
+            self.volume.tidy(TIDY_SECONDS, self.say)
+            raise
 
     def _say_made(self, mark: Mark, copied: Copied, seconds: float) -> None:
         memory = mark.memory

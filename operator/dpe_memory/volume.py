@@ -114,7 +114,7 @@ class Volume:
     # --- claiming
 
     def claim(self, owner: layout.Owner | None) -> bool:
-        """Make the folder ours; `owner` is what was seen in it.
+        """Make the folder ours; `owner` is what was seen in it, and judged.
 
         Returns False if somebody else has claimed it meanwhile. Raises OSError.
         """
@@ -125,6 +125,8 @@ class Volume:
             return True
         ours = layout.Owner(self.owner, owner.memory if owner else None)
         if owner is not None:
+            if self._read_owner() != owner:
+                return False
             self._write_owner(ours)
             return True
         try:

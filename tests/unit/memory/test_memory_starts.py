@@ -14,8 +14,9 @@ from tests.unit.memory.memory_site import OWNER, Site, contents
 
 from dpe_elector.api_client import ApiError
 from dpe_memory import run as runs
-from dpe_memory.decision import OnLoss
+from dpe_memory.decision import OnLoss, View
 from dpe_memory.run import Stopped
+from dpe_memory.volume import Volume
 
 
 @pytest.fixture
@@ -425,6 +426,34 @@ def test_half_an_owner_of_nothing_is_one_that_was_being_made(site: Site, content
     assert json.loads((site.folder / "OWNER").read_text())["owner"] == OWNER
 
 
+@pytest.mark.parametrize("found", [None, "", '{"owner": "studio/WorkflowTableWatcher/olds"}'])
+def test_an_owner_that_came_since_the_look_is_not_overwritten(
+    site: Site, found: str | None
+) -> None:
+    """Two first starts at once, or two that adopt one folder: only what was judged is replaced."""
+    site.annotate("adopt-memory", "studio/WorkflowTableWatcher/olds")
+    site.folder.mkdir()
+    owner = site.folder / "OWNER"
+    if found is not None:
+        owner.write_text(found)
+    other = '{"owner": "other/WorkflowTableWatcher/news"}'
+    run = site.run(site.take())
+    real = run.volume.look
+
+    def look() -> View:
+        view = real()
+        owner.write_text(other)
+        return view
+
+    run.volume.look = look  # type: ignore[method-assign]
+    with pytest.raises(Stopped) as stopped:
+        run.prepare()
+    assert stopped.value.status == runs.EXIT_FOREIGN
+    assert site.report()["owner"] == "other/WorkflowTableWatcher/news"
+    assert owner.read_text() == other
+    assert site.names() == {"OWNER"}
+
+
 # --- the volume
 
 
@@ -487,6 +516,45 @@ def test_a_folder_in_place_of_the_link(site: Site) -> None:
     assert site.stopped().status == runs.EXIT_VOLUME
     assert site.report()["reason"] == "LinkBlocked"
     assert contents(site.link) == {"entries": "not on the volume"}
+
+
+def test_a_blocked_link_does_not_fill_the_volume(site: Site) -> None:
+    """The elector tries again for as long as it takes, and other watchers share the volume."""
+    for number in ("1", "2"):
+        site.start()
+        site.write(entries=number)
+    site.link.unlink()
+    site.link.mkdir()
+    (site.link / "entries").write_text("not on the volume")
+    for _ in range(12):
+        assert site.stopped().status == runs.EXIT_VOLUME
+        assert site.report()["reason"] == "LinkBlocked"
+        assert site.names() == {"OWNER", "epoch-1", "epoch-2"}
+    shutil.rmtree(site.link)
+    site.start()
+    assert site.seen() == {"entries": "2"}
+
+
+@pytest.mark.parametrize("broken", ["point", "remember"])
+def test_a_start_that_fails_after_its_copy_does_not_fill_the_volume(
+    site: Site, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    for number in ("1", "2"):
+        site.start()
+        site.write(entries=number)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs if broken == "point" else Volume, broken, refuse)
+        for _ in range(12):
+            assert site.stopped().status == runs.EXIT_VOLUME
+            assert contents(site.files(site.epochs()[-1])) == {"entries": "2"}
+    # equal ones count once: the start's own, the one it was copied from, and what differs
+    assert site.epochs() == [1, 13, 14]
+    site.start()
+    assert site.seen() == {"entries": "2"}
 
 
 def test_only_five_are_kept_of_one_day_and_strangers_are_left_alone(site: Site) -> None:
