@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can go wrong with a request, as types, so that callers decide by type and not by number."""
 
+from http import HTTPStatus
 from typing import Any, Final
 
 
@@ -55,6 +56,10 @@ _BY_STATUS: Final[dict[int, type[ApiError]]] = {
     422: Invalid,
 }
 
+# Server-side apply answers 500 to a field that the kind's schema does not have, and always will: a
+# field of a `podTemplate` that Kubernetes does not know, or a status that newer CRDs describe.
+_NO_SUCH_FIELD: Final = "field not declared in schema"
+
 
 def error_for(status: int, body: Any, *, what: str) -> ApiError:
     """Return the error for an HTTP status and the server's Status object (or text)."""
@@ -63,6 +68,12 @@ def error_for(status: int, body: Any, *, what: str) -> ApiError:
     else:
         reason, message = "", str(body)[:500]
     found = NamespaceGoing if _namespace_goes(body) else _BY_STATUS.get(status, ApiError)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR and _NO_SUCH_FIELD in message:
+        found = Invalid
+        if "/apis/dpe.dev/" in what:
+            message += (
+                " (the CRDs of the cluster are older than this operator: apply those in crds/)"
+            )
     return found(status, reason or "Error", f"{what}: {message}")
 
 

@@ -104,6 +104,18 @@ def test_an_error_that_is_no_status_object() -> None:
     assert "oops" in str(errors.error_for(502, "oops", what="GET /x"))
 
 
+def test_a_field_that_the_server_does_not_know_stays_unknown() -> None:
+    """It says 500 to it, as to what may pass by itself."""
+    body = {
+        "message": "failed to create typed patch object: .status.new: field not declared in schema"
+    }
+    pod = errors.error_for(500, body, what="PATCH /apis/apps/v1/namespaces/a/deployments/b")
+    assert isinstance(pod, errors.Invalid) and "CRDs" not in str(pod)
+    own = errors.error_for(500, body, what="PATCH /apis/dpe.dev/v1alpha1/namespaces/a/dpeservers/b")
+    assert isinstance(own, errors.Invalid) and "apply those in crds/" in str(own)
+    assert not isinstance(errors.error_for(500, {"message": "etcd"}, what="x"), errors.Invalid)
+
+
 def test_a_namespace_on_its_way_out_is_told_from_other_refusals() -> None:
     body = {"reason": "Forbidden", "message": "because it is being terminated"}
     going = {**body, "details": {"causes": [{"reason": "NamespaceTerminating"}]}}
