@@ -32,6 +32,7 @@ from dpe_operator.kube.errors import (
     Invalid,
     NamespaceGoing,
     NotFound,
+    UnknownField,
 )
 from dpe_operator.planning.objects import Obj, Ref, annotations, dig, uid_of
 from dpe_operator.planning.plan import Change, Child, Deletion, Handover, Observed
@@ -178,6 +179,8 @@ class Applier:
         aimed = _for_this(intent, live)
         try:
             return await self._client.apply(aimed, manager=self._manager)
+        except UnknownField:  # a merge patch would drop it without a word, and do the rest
+            raise
         except Invalid:
             if live is None or "spec" not in intent or child.fallback is not None:
                 raise

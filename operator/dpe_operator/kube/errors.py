@@ -35,6 +35,10 @@ class Invalid(ApiError):
     """The API server finds the object wrong: trying again does not help."""
 
 
+class UnknownField(Invalid):
+    """The kind's schema does not have a field that was applied."""
+
+
 class Forbidden(ApiError):
     """The operator's rights do not reach, or a policy or quota of the namespace says no."""
 
@@ -69,7 +73,7 @@ def error_for(status: int, body: Any, *, what: str) -> ApiError:
         reason, message = "", str(body)[:500]
     found = NamespaceGoing if _namespace_goes(body) else _BY_STATUS.get(status, ApiError)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR and _NO_SUCH_FIELD in message:
-        found = Invalid
+        found = UnknownField
         if "/apis/dpe.dev/" in what:
             message += (
                 " (the CRDs of the cluster are older than this operator: apply those in crds/)"
