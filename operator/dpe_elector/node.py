@@ -265,8 +265,10 @@ class Elector:
         """Queue what guard, watch and ready file have to say."""
         if self._link.beat_is_due():
             self._link.beat()
+        ended_now = False
         for status in self._link.receive():
             ended = self._link.command_ended(status, self._state)
+            ended_now = ended_now or ended
             # told twice, the second telling would be taken for the end of the next command
             if ended and CommandEnded() not in self._queue:
                 self._queue.append(CommandEnded())
@@ -278,7 +280,9 @@ class Elector:
                 self._queue.append(Stop())
         if self._watcher.rang():
             self._queue.append(Woken())
-        able = self._look()
+        # Hot: its end makes the election take it for unable. Noted here too, so that the next round
+        # finds a change, and says so, if the command runs again already.
+        able = self._look() and not (self._hot and ended_now)
         if able != self._was_able:
             self._was_able = able
             self._queue.append(Able(able))
