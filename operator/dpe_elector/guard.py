@@ -18,7 +18,7 @@ from dpe_elector.environment import inherited, without_own
 from dpe_elector.log import Log
 from dpe_elector.messages import Order, Phase, Pipe, Status, Verb, decode_order, pipes
 from dpe_elector.permit import Permit, why_ended
-from dpe_elector.processes import Processes, forget_signals, kill
+from dpe_elector.processes import STOPS, Processes, forget_signals, kill, stops
 from dpe_elector.settings import Settings
 from dpe_elector.single_run import SingleRun
 
@@ -110,7 +110,7 @@ class Guard:
         def note(number: int, _frame: FrameType | None) -> None:
             self._signals.append(number)
 
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *_FORWARDED):
+        for number in (*stops(), signal.SIGCHLD, *_FORWARDED):
             signal.signal(number, note)
 
     def _wait(self) -> None:
@@ -184,7 +184,7 @@ class Guard:
     def _take_signals(self) -> None:
         signals, self._signals = self._signals, []
         for number in signals:
-            if number in (signal.SIGTERM, signal.SIGINT):
+            if number in STOPS:
                 if self._stopping_since is None:
                     self._log("the container is being stopped")
                     self._stopping_since = clock.boot()
@@ -339,8 +339,8 @@ class Guard:
         try:
             forget_signals()
             # only the guard ends the elector: until then it has to renew
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for number in STOPS:
+                signal.signal(number, signal.SIG_IGN)
             ours.close()
             status = self._elector_main(self._settings, theirs, permit)
         except Exception as error:  # whatever it is, the guard starts a new one

@@ -14,10 +14,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dpe_elector import exits
 
 PID_ONE = 1
-# The signals that the guard has handlers for.
-HANDLED = (
+# A runtime stops a container by the signal that its image names: SIGTERM, or that of its program,
+# as SIGQUIT (nginx), SIGWINCH (httpd), SIGRTMIN+3 (systemd). The kernel drops one that PID 1 has no
+# handler for. SIGHUP, SIGUSR1 and SIGUSR2 are not here: to most programs they say "reload".
+STOPS: tuple[int, ...] = (
     signal.SIGTERM,
     signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGPWR,
+    signal.SIGWINCH,
+    signal.SIGRTMIN + 3,
+)
+# The signals that the guard has handlers for.
+HANDLED = (
+    *STOPS,
     signal.SIGHUP,
     signal.SIGUSR1,
     signal.SIGUSR2,
@@ -78,6 +88,16 @@ def kill(pid: int, number: int) -> None:
     """Send a signal to one process that may be gone already."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def stops() -> tuple[int, ...]:
+    """Return the signals by which this container may be stopped.
+
+    Under a terminal (`kubectl run -it`) SIGWINCH says that its window has another size.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        terminal = int(file.read().rpartition(b")")[2].split()[4])
+    return tuple(number for number in STOPS if not terminal or number != signal.SIGWINCH)
 
 
 def forget_signals() -> None:

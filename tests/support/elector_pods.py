@@ -177,9 +177,11 @@ class Pod:
         pass_fds: Sequence[int] = (),
         program: Path = ELECTOR,
         piped: bool = False,
+        own_session: bool = False,
     ) -> None:
         """Describe it. `command` replaces the one with a journal, `bare` the variables that name
-        the pod, `program` the elector. `piped`: what it says goes to the log over a pipe."""
+        the pod, `program` the elector. `piped`: what it says goes to the log over a pipe.
+        `own_session`: it has not the terminal of whoever runs the tests."""
         self.name = name
         self.journal = folder / f"{name}.journal"
         self.state_file = folder / f"{name}.role"
@@ -196,6 +198,7 @@ class Pod:
         self._program = str(program).encode()
         self._stderr = stderr
         self._piped = piped
+        self._own_session = own_session
         self._process: subprocess.Popen[bytes] | None = None
 
     def _acting_command(self, at_term: str, *, daemon: bool) -> list[str]:
@@ -212,6 +215,7 @@ class Pod:
                 stdout=log,
                 stderr=log if self._stderr is None else self._stderr,
                 pass_fds=self._pass_fds,
+                start_new_session=self._own_session,
             )
         until(lambda: self._children(self._process.pid), why="PID 1")  # type: ignore[union-attr]
         return self
