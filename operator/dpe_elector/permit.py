@@ -27,7 +27,7 @@ def why_ended(permit: Permit, now: float, offset: float) -> str | None:
 
     `now` is the boot time, `offset` the present lead of the wall clock over it.
     """
-    if now >= permit.until:
+    if not now < permit.until:  # also where it is no number (nan)
         return f"no renewal of the Lease came in time ({now - permit.until:.3f} s over)"
     if offset - permit.offset > WALL_JUMP:
         return (

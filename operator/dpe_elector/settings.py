@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,10 @@ from dpe_elector.timings import PROFILES, Timings, TimingsRefused, check
 LONGEST_GRACE = 86400.0
 LONGEST_ONCE = 86400.0
 ONCE_DEADLINE = 60.0
+# DNS-1123, as Kubernetes asks of these names; they become part of a URL.
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_LEASE_NAME = rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*"
+_NAMESPACE_NAME = rf"(?=.{{1,63}}\Z){_LABEL}"
 
 
 class SettingsRefused(ValueError):
@@ -62,6 +67,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     if not command:
         raise SettingsRefused("no command to run: give it after two dashes, as in -- /bin/watcher")
     mode = Mode(given.mode)
+    _check_names(given)
     namespace = given.namespace or _pod("NAMESPACE", environment)
     if not namespace:
         raise SettingsRefused(
@@ -107,6 +113,19 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
         return arguments, []
     at = arguments.index("--")
     return arguments[:at], arguments[at + 1 :]
+
+
+def _check_names(given: argparse.Namespace) -> None:
+    if not re.fullmatch(_LEASE_NAME, given.lease):
+        raise SettingsRefused(
+            f"--lease {given.lease!r} is no name of a Lease: give one of lower-case letters, "
+            f"digits, dashes and dots, such as radio-watcher"
+        )
+    if given.namespace and not re.fullmatch(_NAMESPACE_NAME, given.namespace):
+        raise SettingsRefused(
+            f"--namespace {given.namespace!r} is no name of a namespace: give one of lower-case "
+            f"letters, digits and dashes, such as radio"
+        )
 
 
 def _give_up_at(given: argparse.Namespace, mode: Mode) -> float:

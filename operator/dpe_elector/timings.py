@@ -63,6 +63,9 @@ PROFILES = {
 def check(timings: Timings) -> Timings:
     """Return `timings` if they leave a margin; raise TimingsRefused with the arithmetic if not."""
     duration, deadline, retry = timings.duration, timings.renew_deadline, timings.retry_period
+    for flag, seconds in (("--renew-deadline", deadline), ("--retry-period", retry)):
+        if not math.isfinite(seconds):  # no comparison below is true of nan
+            raise TimingsRefused(f"{flag} {seconds} is no number of seconds: give one, such as 2")
     if retry < SHORTEST_RETRY:
         raise TimingsRefused(
             f"--retry-period {retry:g} s is below {SHORTEST_RETRY:g} s and would only load the API "

@@ -3,6 +3,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import select
 import signal
@@ -101,6 +102,18 @@ def test_hot_mode_has_hot_timings_and_single_values_replace_those_of_a_profile()
         (["--lease", "x", "--probe-port", "70000", "--", "x"], "--probe-port 70000"),
         (["--lease", "x", "--lease-duration", "5.5", "--", "x"], "--lease-duration"),
         (["--lease", "x", "--renew-deadline", "14.9", "--", "x"], "give at least"),
+        (["--lease", "x", "--renew-deadline", "nan", "--", "x"], "--renew-deadline nan .* give"),
+        (["--lease", "x", "--renew-deadline", "inf", "--", "x"], "--renew-deadline inf .* give"),
+        (["--lease", "x", "--retry-period", "nan", "--", "x"], "--retry-period nan .* give"),
+        (["--lease", "x", "--retry-period", "inf", "--", "x"], "--retry-period inf .* give"),
+        (["--lease", "x", "--grace", "nan", "--", "x"], "--grace nan"),
+        (["--lease", "x", "--once", "--once-deadline", "nan", "--", "x"], "--once-deadline nan"),
+        (["--lease", "", "--", "x"], "--lease '' .* give"),
+        (["--lease", "a/b", "--", "x"], "--lease 'a/b' .* give"),
+        (["--lease", "X", "--", "x"], "--lease 'X' .* give"),
+        (["--lease", "x\n", "--", "x"], r"--lease 'x\\n' .* give"),
+        (["--lease", "x", "--namespace", "a/b", "--", "x"], "--namespace 'a/b' .* give"),
+        (["--lease", "x", "--namespace", "a.b", "--", "x"], "--namespace 'a.b' .* give"),
         (["--lease", "x", "--leas", "y", "--", "x"], "--leas"),
         (["--lease", "x", "command", "--", "x"], "command"),
     ],
@@ -108,6 +121,11 @@ def test_hot_mode_has_hot_timings_and_single_values_replace_those_of_a_profile()
 def test_unusable_flags_name_the_flag(flags: list[str], message: str) -> None:
     with pytest.raises(SettingsRefused, match=message):
         parse(flags, ENVIRONMENT)
+
+
+def test_names_that_kubernetes_takes() -> None:
+    for name in ("x", "a-1.b-2", "1"):
+        assert parse(["--lease", name, "--", "run"], ENVIRONMENT).lease == name
 
 
 def test_a_namespace_is_needed() -> None:
@@ -143,6 +161,10 @@ def test_a_permit_ends_with_its_time() -> None:
     permit = Permit(1, 100.0, 5.0)
     assert why_ended(permit, 99.99, 5.0) is None
     assert "no renewal" in (why_ended(permit, 100.0, 5.0) or "")
+
+
+def test_a_permit_whose_end_is_no_number_has_ended() -> None:
+    assert why_ended(Permit(1, math.nan, 0.0), 50.0, 0.0) is not None
 
 
 def test_a_permit_ends_when_the_wall_clock_ran_ahead() -> None:
