@@ -122,7 +122,10 @@ class Elector:
 
     def resume(self, permit: Permit) -> None:
         """Go on with a command that was started by an elector before this one."""
-        self._state = State(epoch=permit.epoch, until=permit.until, running=True)
+        # the guard starts no epoch that is not above this one, whatever a new Lease says
+        self._state = State(
+            epoch=permit.epoch, until=permit.until, running=True, top_epoch=permit.epoch
+        )
         self._told_until = permit.until
         self._link.resumed(permit)
 

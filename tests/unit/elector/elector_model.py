@@ -327,7 +327,9 @@ class Elector:
         self._told_until = 0.0
         self._turn = 0
         if permit is not None:
-            self.state = State(epoch=permit.epoch, until=permit.until, running=True)
+            self.state = State(
+                epoch=permit.epoch, until=permit.until, running=True, top_epoch=permit.epoch
+            )
             self._told_until = permit.until
             self.link.resumed(permit)
         self._step(Nothing())

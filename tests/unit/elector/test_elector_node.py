@@ -4,6 +4,7 @@
 from typing import Any
 
 import pytest
+from tests.unit.elector.elector_story import Story, seen
 
 from dpe_elector import clock
 from dpe_elector.election import observe
@@ -11,7 +12,9 @@ from dpe_elector.link import Link
 from dpe_elector.log import Log
 from dpe_elector.messages import Order, Phase, Status, decode_order
 from dpe_elector.node import Elector
+from dpe_elector.permit import Permit
 from dpe_elector.settings import parse
+from dpe_elector.steps import Able, CommandEnded, Found, Nothing, Wait, Write
 
 
 class Guarded:
@@ -59,3 +62,20 @@ def test_a_command_that_was_restarted_during_one_call_is_able_again(
     assert not guard.elector._state.able, "the role is given back for the end"
     guard.says()
     assert guard.elector._state.able
+
+
+def test_an_elector_over_a_running_command_goes_on_from_its_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The Lease was made anew meanwhile, with lower epochs: the guard starts none of those."""
+    guard = Guarded(monkeypatch)
+    guard.elector.resume(Permit(7, clock.boot() + 10, clock.wall_offset()))
+    story = Story()
+    story.rules, story.state = guard.elector._rules, guard.elector._state
+    story.at(0, Nothing())
+    made_anew = seen("", uid="new", epoch=0, written_by=("", 0))
+    assert isinstance(story.at(0, Found(made_anew)), Wait)
+    story.at(1, Able(True))
+    story.at(1, CommandEnded())
+    write = story.at(20, Found(made_anew))
+    assert isinstance(write, Write) and write.epoch == 8
