@@ -18,6 +18,7 @@ LIVE_SECONDS = 20.0
 # A ready file older than this says nothing any more.
 READY_FILE_SECONDS = 5.0
 _REQUEST_BYTES = 4096
+_REQUEST_SECONDS = 1.0
 _ACCEPT_PAUSE = 0.1
 
 
@@ -135,8 +136,6 @@ class Probes:
                 time.sleep(_ACCEPT_PAUSE)
                 continue
             with contextlib.suppress(OSError), connection:
-                # nobody may hold up the others
-                connection.settimeout(1.0)
                 connection.sendall(self._answer(_request(connection)))
 
     def _answer(self, request: bytes) -> bytes:
@@ -155,8 +154,14 @@ class Probes:
 
 
 def _request(connection: socket.socket) -> bytes:
+    """Read a request. Nobody may hold up the others, not even by one byte after the other: what is
+    not there in time is given up (TimeoutError), and sending the answer gets what time is left."""
     data = b""
+    end = time.monotonic() + _REQUEST_SECONDS
     while b"\r\n\r\n" not in data and len(data) < _REQUEST_BYTES:
+        if (left := end - time.monotonic()) <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
         part = connection.recv(_REQUEST_BYTES)
         if not part:
             break

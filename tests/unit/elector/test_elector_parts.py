@@ -305,6 +305,30 @@ def test_a_probe_server_is_not_held_up_by_a_silent_client() -> None:
     probes.close()
 
 
+def test_a_probe_server_is_not_held_up_by_a_client_that_drips() -> None:
+    probes = Probes(0, Health("x", 15.0))
+    probes.start()
+    done = threading.Event()
+    with socket.create_connection(("127.0.0.1", probes.port)) as slow:
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):  # sooner or later it is cut off
+                while not done.wait(0.3):
+                    slow.send(b"G")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        time.sleep(0.1)
+        try:
+            url = f"http://127.0.0.1:{probes.port}/livez"
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                assert answer.read() == b"ok\n"
+        finally:
+            done.set()
+            thread.join()
+            probes.close()
+
+
 def test_probes_are_answered_again_after_the_machine_had_no_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
