@@ -49,10 +49,14 @@ def main() -> int:
     about = (("run", _run_name()), ("store", config.store), ("redundant", config.redundant.name))
     template = replace(template, about=(*about, *template.about))
     api = _api(config)
-    result = _run(config, _adoption(config, api), template, started)
+    adoption = _adoption(config, api)
+    result = _run(config, adoption, template, started)
     # from here on it is told to all who want to know; a second signal changes nothing
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _publish(config, result, api)
+    # a text has counted once a run with it was not refused, whether it was needed or not, unless it
+    # could not be judged
+    counted = result.outcome is Outcome.SUCCEEDED and adoption.used is not None
+    _publish(config, result, api, adoption.text if counted else "")
     return result.exit_status
 
 
@@ -82,11 +86,9 @@ def _run(config: Config, adoption: Adoption, template: Result, started: float) -
     return result
 
 
-def _publish(config: Config, result: Result, api: ApiClient | None) -> None:
+def _publish(config: Config, result: Result, api: ApiClient | None, adopt: str) -> None:
     _note(publish.write_termination_message(config.termination_message, result))
     if api is not None:
-        # a text has counted once a run with it was not refused, whether it was needed or not
-        adopt = "" if result.outcome is not Outcome.SUCCEEDED else config.adopt
         _note(
             publish.write_lease(
                 api,

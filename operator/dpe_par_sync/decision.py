@@ -54,7 +54,8 @@ class Rules:
 
     `limit` is None when a person has accepted any number of deletions. `complete` is False when
     rsync could not read all of the master: nothing is deleted then. `one_name` says that the
-    redundant side cannot tell `a` from `A`, or two forms of the same accented letter.
+    redundant side cannot tell `a` from `A`, or two forms of the same accented letter. `spent` says
+    why an accepting text that is set did not count.
     """
 
     now: float
@@ -63,6 +64,7 @@ class Rules:
     quiet: float = 60.0
     complete: bool = True
     one_name: bool = False
+    spent: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def decide(subjects: Sequence[Subject], rules: Rules) -> Decision:
     if rules.on_divergence is OnDivergence.OVERWRITE:
         gone = {*decision.copy, *decision.clear, *decision.delete}
         decision = replace(decision, overwritten=tuple(path for path in edited if path in gone))
-    _check_deletions(subjects, decision, rules.limit)
+    _check_deletions(subjects, decision, rules)
     return decision
 
 
@@ -263,9 +265,8 @@ def files_on_redundant_side(subjects: Iterable[Subject]) -> int:
     )
 
 
-def _check_deletions(
-    subjects: Sequence[Subject], decision: Decision, limit: DeletionLimit | None
-) -> None:
+def _check_deletions(subjects: Sequence[Subject], decision: Decision, rules: Rules) -> None:
+    limit = rules.limit
     files = files_on_redundant_side(subjects)
     if limit is not None and decision.deletions > limit.allowed(files):
         going = sorted((*decision.clear, *decision.delete))
@@ -273,6 +274,6 @@ def _check_deletions(
             "TooManyDeletions",
             f"The run would delete {len(going)} of {files} files on the redundant side, and "
             f"sync.maxDeletions is {limit}: {some(going)}. If the master is right, accept that "
-            f"once (set the annotation {ANNOTATION_ADOPT} to a new text) or raise "
+            f"once (set the annotation {ANNOTATION_ADOPT} to a new text{rules.spent}) or raise "
             f"sync.maxDeletions; if not, restore the master.",
         )

@@ -72,14 +72,14 @@ class Observer:
         return Facts(tuple(subjects), master, redundant)
 
     def on_redundant_side(self, path: bytes) -> Stamp | None:
-        """Return what is at `path` there; what lies behind a symbolic link, or in a folder that may
-        not be entered, is neither ours nor the same as anything seen before."""
+        """Return what is at `path` there; what lies behind a symbolic link, or in a folder that
+        cannot be entered, is neither ours nor the same as anything seen before."""
         try:
             for folder in parents(path):
                 if not self._is_real(folder):
                     return _UNTOUCHABLE
             return look(os.path.join(self._current, path))
-        except PermissionError:
+        except OSError:
             return _UNTOUCHABLE
 
     def forget_folders(self) -> None:
@@ -109,15 +109,12 @@ class Observer:
             return There.FOLDER
         if item.kind in (Kind.SAME, Kind.RETIME):
             return There.OURS  # has the master's content: nobody's work can be lost
-        try:
-            ours = is_ours(
-                self._entries.get(item.path),
-                target,
-                partial(digest, os.path.join(self._current, item.path)),
-                trust=self._trust,
-            )
-        except PermissionError:
-            ours = False  # we leave files that we can read
+        ours = is_ours(
+            self._entries.get(item.path),
+            target,
+            partial(digest, os.path.join(self._current, item.path)),
+            trust=self._trust,
+        )
         return There.OURS if ours else There.FOREIGN
 
     def _changed(self, item: Item, source: Stamp | None) -> float | None:

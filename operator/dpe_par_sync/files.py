@@ -55,8 +55,12 @@ def digest(path: bytes) -> str:
     found = hashlib.sha256()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        while part := file.read(_READ_BYTES):
-            found.update(part)
+        try:
+            while part := file.read(_READ_BYTES):
+                found.update(part)
+        except OSError as wrong:
+            wrong.filename = path  # read(2) does not know it
+            raise
     return found.hexdigest()
 
 
@@ -101,7 +105,7 @@ def sync_volume(path: bytes) -> None:
 def keep_copy(path: bytes, kept: bytes) -> None:
     """Keep the file (or link) at `path` as `kept`, while `path` stays where it is.
 
-    A hard link where there are any, else a copy. Raises OSError.
+    A hard link where there are any, else a copy. Raises OSError, and then leaves no part of one.
     """
     os.makedirs(os.path.dirname(kept), exist_ok=True)
     if os.path.islink(path):
@@ -109,12 +113,37 @@ def keep_copy(path: bytes, kept: bytes) -> None:
         return
     try:
         os.link(path, kept, follow_symlinks=False)
+    except FileExistsError:
+        raise  # that version must stay
     except OSError:
         # FAT, SMB and some others have no hard links, and do not agree on how to say so
-        shutil.copyfile(path, kept, follow_symlinks=False)
+        try:
+            shutil.copyfile(path, kept, follow_symlinks=False)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(kept)
+            raise
         with contextlib.suppress(OSError):  # some let nobody but the owner set times
             found = os.lstat(path)
             os.utime(kept, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def take_group(path: bytes, target: bytes) -> None:
+    """Give a file the group that it would have if it had been made at `target`.
+
+    That of the file it replaces, or of the folder if its set-group-id bit says so; where the file
+    system or the user's rights do not let it, the group stays as it is.
+    """
+    with contextlib.suppress(OSError):
+        if os.path.lexists(target):
+            group = os.lstat(target).st_gid
+        else:
+            folder = os.stat(os.path.dirname(target))
+            if not folder.st_mode & stat.S_ISGID:
+                return
+            group = folder.st_gid
+        if os.lstat(path).st_gid != group:
+            os.chown(path, -1, group, follow_symlinks=False)
 
 
 def is_folder(path: bytes) -> bool:

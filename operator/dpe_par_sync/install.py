@@ -8,16 +8,31 @@ edited after the plan is left in place.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dpe_par_sync.decision import Decision
 from dpe_par_sync.facts import Facts, Observer
-from dpe_par_sync.files import Stamp, Thing, keep_copy, look, sync_folder
+from dpe_par_sync.files import (
+    Stamp,
+    Thing,
+    digest,
+    keep_copy,
+    look,
+    sync_folder,
+    take_group,
+)
 from dpe_par_sync.manifest import Entries, Entry
 from dpe_par_sync.result import Refused, shown
+from dpe_par_sync.rsync import Answer
+
+# what a server that was not heard says of a rename that it has made: the kept version may be the
+# only one
+_MAYBE_DONE = (errno.ENOENT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
 
 
 @dataclass
@@ -41,6 +56,25 @@ class Roots:
     current: bytes
     staging: bytes
     history: bytes
+
+
+def staged_entry(roots: Roots, path: bytes, size: int, answer: Answer) -> Entry | str:
+    """Return what lies ready, or why it is not to be used.
+
+    rsync fills what it cannot read with zeros and tells that by its exit status alone; the plan
+    does not tell it. So after one bad status each file is read once more, here.
+    """
+    lies = os.path.join(roots.staging, path)
+    found = look(lies)
+    if found is None or found.thing is not Thing.FILE or found.size != size:
+        return answer.errors or "rsync left it out"
+    entry = Entry(found.size, found.mtime_ns, digest(lies))
+    try:
+        if not answer.complete and digest(os.path.join(roots.master, path)) != entry.digest:
+            return "the master was read with errors"
+    except OSError as wrong:
+        return f"the master cannot be read: {os.strerror(wrong.errno or 0)}"
+    return entry
 
 
 class _Edited(Exception):
@@ -150,9 +184,44 @@ class Installer:
         if found is not None and found.thing is Thing.FOLDER:
             self._clear_folder(target)
         elif found is not None:
-            keep_copy(target, os.path.join(self._roots.history, path))
+            with self._kept(path) as kept:
+                keep_copy(target, kept)
+                self._put(path)
+            return
+        self._put(path)
+
+    def _put(self, path: bytes) -> None:
+        staged, target = os.path.join(self._roots.staging, path), self._target(path)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.replace(os.path.join(self._roots.staging, path), target)
+        take_group(staged, target)
+        os.replace(staged, target)
+
+    @contextmanager
+    def _kept(self, path: bytes) -> Iterator[bytes]:
+        """Give the place for a file in the history; a step that fails leaves nothing there.
+
+        A run that has replaced nothing would push out one that has. What a kill leaves, one more
+        name of the file in `current`, does no other harm.
+        """
+        kept, target = os.path.join(self._roots.history, path), self._target(path)
+        before, is_new = os.lstat(target), not os.path.lexists(kept)
+        try:
+            os.makedirs(os.path.dirname(kept), exist_ok=True)
+            yield kept
+        except OSError as wrong:
+            with contextlib.suppress(OSError):
+                untouched = os.path.samestat(before, os.lstat(target))
+                if is_new and untouched and wrong.errno not in _MAYBE_DONE:
+                    os.unlink(kept)
+            self._drop_empty(os.path.dirname(kept))
+            raise
+
+    def _drop_empty(self, folder: bytes) -> None:
+        """Remove a folder of this run's history and those above it, as far as nothing is in."""
+        with contextlib.suppress(OSError):
+            while folder.startswith(self._roots.history):
+                os.rmdir(folder)
+                folder = os.path.dirname(folder)
 
     def _clear_folder(self, target: bytes) -> None:
         """Remove the empty folders where a file has to be; with files in them it is an edit."""
@@ -168,9 +237,8 @@ class Installer:
             raise _Moving  # it is back
         if self._check_unchanged(path) is None:
             return
-        kept = os.path.join(self._roots.history, path)
-        os.makedirs(os.path.dirname(kept), exist_ok=True)
-        os.rename(self._target(path), kept)
+        with self._kept(path) as kept:
+            os.rename(self._target(path), kept)
 
     def _retime(self, path: bytes) -> None:
         time = self._facts.master[path].mtime_ns

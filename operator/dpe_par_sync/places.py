@@ -51,6 +51,17 @@ class Adoption:
     text: str
     used: frozenset[str] | None
 
+    def spent(self) -> str:
+        """Return why the text did not accept what is refused, for the message; "" without one."""
+        if not self.text:
+            return ""
+        if self.used is None:
+            return (
+                f"; whether its present text {self.text!r} has been used before cannot be told, as "
+                f"the Lease cannot be read"
+            )
+        return f"; its present text {self.text!r} has been used before"
+
 
 class Places:
     """Master and redundant location of one run, as paths in bytes."""
@@ -64,6 +75,7 @@ class Places:
         self.state = os.path.join(self.volume, os.fsencode(STATE))
         self._master_mark = os.path.join(self.master, os.fsencode(MASTER_MARK))
         self._redundant_mark = os.path.join(self.state, os.fsencode(MARK))
+        self._counted: Mark | None = None
 
     def in_state(self, *names: str) -> bytes:
         """Return a path of the program's own on the redundant volume."""
@@ -181,12 +193,26 @@ class Places:
                 f"be read.",
             )
         self._make_folders()
-        text = (adoption.text,) if adoption.text and adoption.text not in used else ()
-        if pairing in (Pairing.PAIRED, Pairing.ACCEPTED):
-            self._note_used(marks, text)
+        fresh = adoption.text and adoption.text not in used and adoption.used is not None
+        text = (adoption.text,) if fresh else ()
+        mark = marks.redundant
+        if pairing in (Pairing.PAIRED, Pairing.ACCEPTED) and mark is not None:
+            if not mark.complete:
+                write_whole(self._redundant_mark, replace(mark, complete=True).encode())
+            if text:
+                self._counted = replace(mark, complete=True, adopted=mark.adopted + text)
         else:
             self._write_marks(marks, text, pairing)
         return pairing
+
+    def count_text(self) -> None:
+        """Write down that the accepting text of a pair that fits has counted.
+
+        Also where it was not needed: it must not accept the next accident. But not before the run
+        changes something: one that ends earlier has done nothing with it.
+        """
+        if self._counted is not None:
+            write_whole(self._redundant_mark, self._counted.encode())
 
     def _make_folders(self) -> None:
         """Make the folders of the redundant volume; raises Refused if nothing can be written."""
@@ -211,14 +237,6 @@ class Places:
                 f"{self._config.redundant.current} is a mount of its own inside of the redundant "
                 f"volume: mount the volume's root only.",
             )
-
-    def _note_used(self, marks: Marks, text: tuple[str, ...]) -> None:
-        """A text counts once even where it was not needed: it must not accept the next accident."""
-        mark = marks.redundant
-        assert mark is not None
-        if text or not mark.complete:
-            done = replace(mark, complete=True, adopted=mark.adopted + text)
-            write_whole(self._redundant_mark, done.encode())
 
     def _write_marks(self, marks: Marks, text: tuple[str, ...], pairing: Pairing) -> None:
         """Write the redundant mark, incomplete, then the master's, then complete the first.

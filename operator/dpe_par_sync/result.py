@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -14,6 +16,7 @@ LONGEST_NAME = 200
 MOST_NAMES = 20
 MOST_WARNINGS = 5
 EXIT_CONFIG = 2
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Outcome(StrEnum):
@@ -167,6 +170,13 @@ def shown(path: bytes) -> str:
         for letter in text
     )
     return shortened(plain, LONGEST_NAME)
+
+
+def told(wrong: OSError) -> str:
+    """Return an error as text for people, with the file if it is known."""
+    if not isinstance(wrong.filename, str | bytes):
+        return str(wrong)
+    return f"{shown(os.fsencode(wrong.filename))}: {wrong.strerror}"
 
 
 def some(paths: Sequence[bytes], most: int = 3) -> str:

@@ -7,7 +7,6 @@ can leave behind. A run may be killed at any point: what it had not finished the
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import time
@@ -19,13 +18,14 @@ from dpe_par_sync import manifest, mounts
 from dpe_par_sync.config import Compare, Config, DeletionLimit
 from dpe_par_sync.decision import Decision, Rules, decide
 from dpe_par_sync.facts import Facts, Observer
-from dpe_par_sync.files import Thing, digest, look, remove_tree, sync_volume
-from dpe_par_sync.history import append_result, history_folder, prune
+from dpe_par_sync.files import digest, look, remove_tree, sync_volume
+from dpe_par_sync.history import append_result, drop_links, history_folder, prune
 from dpe_par_sync.identity import Pairing
-from dpe_par_sync.install import Done, Installer, Roots
+from dpe_par_sync.install import Done, Installer, Roots, staged_entry
 from dpe_par_sync.manifest import Entries, Entry
 from dpe_par_sync.places import Adoption, Places
 from dpe_par_sync.result import (
+    FULL,
     MOST_WARNINGS,
     Failed,
     Figures,
@@ -35,6 +35,7 @@ from dpe_par_sync.result import (
     Result,
     shown,
     some,
+    told,
     volume_full,
 )
 from dpe_par_sync.rsync import Rsync
@@ -73,6 +74,7 @@ class Run:
         table = Path(mounts.MOUNT_INFO).read_text(encoding="utf-8", errors="surrogateescape")
         self._places = Places(config, mounts.parse_mounts(table))
         self.progress = Progress()
+        self._late = False
 
     def result(self, template: Result) -> Result:
         """Run, and return `template` with the outcome; never raises Refused, Failed or OSError."""
@@ -86,8 +88,8 @@ class Run:
             outcome, reason, message = Outcome.FAILED, failed.reason, str(failed)
         except OSError as wrong:
             outcome, reason = Outcome.FAILED, "CopyFailed"
-            message = f"A volume could not be read or written: {wrong}."
-            if wrong.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = f"A volume could not be read or written: {told(wrong)}."
+            if wrong.errno in FULL:
                 reason, message = volume_full().reason, str(volume_full())
         self.progress.note(warnings=tuple(self.progress.warnings[:MOST_WARNINGS]))
         return replace(
@@ -168,9 +170,23 @@ class Run:
         if journal:
             self._log(f"repair: a run was cut off; {len(journal)} files looked at")
             entries = manifest.recover(entries, journal, places.current)
-            manifest.save(path, entries)
+            folder = history_folder(places.state)
+            self._clean(lambda: drop_links(folder, journal, places.current))
+            try:
+                manifest.save(path, entries)
+            except OSError as wrong:
+                if wrong.errno not in FULL:
+                    raise
+                self._late = True  # the history may make room, once it is decided to go on
+                return entries
         manifest.remove(journal_path)
         return entries
+
+    def _save_late(self, entries: Entries) -> None:
+        """Write what a full volume had no room for; until then the journal alone knows it."""
+        if self._late:
+            manifest.save(self._places.in_state("manifest.json"), entries)
+            manifest.remove(self._places.in_state("journal.json"))
 
     def _decide(self, facts: Facts, limit: DeletionLimit | None, *, complete: bool) -> Decision:
         config = self._config
@@ -181,6 +197,7 @@ class Run:
             quiet=config.quiet_seconds,
             complete=complete,
             one_name=self._places.one_name(),
+            spent=self._adoption.spent(),
         )
         decision = decide(facts.subjects, rules)
         self.progress.note(
@@ -206,6 +223,7 @@ class Run:
             places.in_state("history", self._run),
         )
         self._prune()  # a lower number has to make room before the copy needs it
+        self._save_late(before)
         try:
             staged, gone = self._stage(rsync, roots, facts, decision)
             done = self._install(roots, facts, observer, decision, staged, before)
@@ -242,6 +260,7 @@ class Run:
         places = self._places
         if staged:
             manifest.save(places.in_state("journal.json"), staged)
+        places.count_text()
         installer = Installer(roots, facts, observer)
         done = installer.run(decision, staged)
         sync_volume(places.volume)
@@ -264,15 +283,13 @@ class Run:
         answer = rsync.stage(decision.copy, Path(os.fsdecode(roots.staging)))
         sync_volume(roots.staging)
         for path in decision.copy:
-            source = look(os.path.join(roots.master, path))
-            lies = look(os.path.join(roots.staging, path))
-            if source is None or source != facts.master[path]:
+            ready = staged_entry(roots, path, facts.master[path].size, answer)
+            if look(os.path.join(roots.master, path)) != facts.master[path]:
                 missing.deferred.add(path)  # changed or taken away meanwhile: next time
-            elif lies is None or lies.thing is not Thing.FILE or lies.size != source.size:
-                missing.failed[path] = answer.errors or "rsync left it out"
+            elif isinstance(ready, Entry):
+                staged[path] = ready
             else:
-                content = digest(os.path.join(roots.staging, path))
-                staged[path] = Entry(lies.size, lies.mtime_ns, content)
+                missing.failed[path] = ready
         return staged, missing
 
     def _completed(self, entries: Entries, facts: Facts, decision: Decision) -> Entries:
@@ -351,8 +368,8 @@ def _incomplete(done: Done) -> Failed:
     return Failed(
         "CopyIncomplete",
         f"{len(done.failed)} files could not be handled, all others were: {shown(path)}: {why}. "
-        f"Check the rights of the sync pod's user on both volumes, and the space on the redundant "
-        f"one.",
+        f"Check the rights of the sync pod's user on both volumes, the space on the redundant one, "
+        f"and for a file that cannot be read the storage.",
     )
 
 

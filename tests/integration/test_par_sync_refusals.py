@@ -315,10 +315,32 @@ def test_a_text_that_accepts_a_pair_does_not_accept_its_deletions(copied: Site) 
         copied.remove(copied.master / f"file-{number:02}")
     ended = copied.run(adopt="restored", quietPeriodSeconds=0)
     assert ended.reason == "Refused/TooManyDeletions"
+    assert "its present text 'restored' has been used before" in ended.result["message"]
     assert len(tree(copied.current)) == 20
     copied.settle(copied.master)
     refused(copied, "TooManyDeletions", adopt="restored")
     assert copied.run(adopt="and those may go").counts() == {"deleted": 5}
+
+
+def test_a_text_is_not_used_up_by_a_run_that_did_nothing_with_it(copied: Site) -> None:
+    for number in range(5):
+        copied.remove(copied.master / f"file-{number:02}")
+    # refused for another reason, and with a Lease that cannot be read
+    copied.write(copied.current, {"file-10": "edit"})
+    refused(copied, "RedundantEdited", adopt="they may go", onDivergence="Stop")
+    ended = copied.run(
+        adopt="they may go", lease="radio-par-sync", environment={"DPE_API_SERVER": ""}
+    )
+    assert ended.reason == "Refused/TooManyDeletions"
+    assert "cannot be told, as the Lease cannot be read" in ended.result["message"]
+    assert copied.run(adopt="they may go").counts() == {"deleted": 5, "divergent": 1}
+
+
+def test_a_text_that_was_not_needed_has_counted(copied: Site) -> None:
+    assert copied.run(adopt="not needed").status == 0
+    for number in range(5):
+        copied.remove(copied.master / f"file-{number:02}")
+    refused(copied, "TooManyDeletions", adopt="not needed")
 
 
 def test_a_half_restored_master_is_a_mass_deletion(copied: Site) -> None:

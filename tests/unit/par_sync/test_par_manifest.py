@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,42 @@ def test_equal_size_and_time_are_enough_only_where_they_are_trusted() -> None:
     assert not is_ours(ENTRY, STAMP, lambda: "other")
     assert is_ours(ENTRY, Stamp(Thing.FILE, 5, 2_000), lambda: "digest", trust=True)
     assert not is_ours(ENTRY, Stamp(Thing.FILE, 5, 2_000), lambda: "other", trust=True)
+
+
+def raising(number: int) -> Callable[[], str]:
+    def read() -> str:
+        raise OSError(number, os.strerror(number))
+
+    return read
+
+
+def test_what_cannot_be_read_is_ours_if_it_stands_as_we_left_it() -> None:
+    """A bad sector: nobody has written there since."""
+    assert is_ours(ENTRY, STAMP, raising(errno.EIO))
+    assert not is_ours(ENTRY, Stamp(Thing.FILE, 5, 2_000), raising(errno.EIO))
+    assert not is_ours(ENTRY, STAMP, raising(errno.EACCES)), "we leave files that we can read"
+
+
+def test_a_journal_outlives_what_cannot_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad").write_text("new")
+    (tmp_path / "good").write_text("new")
+    entry = Entry(3, 7, hashlib.sha256(b"new").hexdigest())
+
+    def look(path: bytes) -> Stamp | None:
+        if path.endswith(b"bad"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return files.look(path)
+
+    monkeypatch.setattr(manifest, "look", look)
+    assert set(recover({}, {b"bad": entry, b"good": entry}, os.fsencode(tmp_path))) == {b"good"}
+
+
+def test_a_file_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(OSError, match="/proc/self/mem") as caught:
+        files.digest(b"/proc/self/mem")  # opens, and its first page cannot be read
+    assert caught.value.errno == errno.EIO
 
 
 @given(
@@ -104,8 +142,24 @@ def test_a_run_with_a_wrong_clock_does_not_throw_away_its_own_history(tmp_path: 
     own = "19700101T000000Z-abcd"
     for name in (own, *map(run_name, range(1, 5))):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("kept")
     prune(os.fsencode(tmp_path), 3, own)
     assert sorted(os.listdir(tmp_path)) == [own, run_name(3), run_name(4)]
+
+
+def test_runs_that_kept_nothing_do_not_count_and_go(tmp_path: Path) -> None:
+    for number in range(1, 7):
+        (tmp_path / run_name(number) / "deep").mkdir(parents=True)
+    (tmp_path / run_name(1) / "deep/file").write_text("kept")
+    (tmp_path / run_name(2) / "deep/link").symlink_to("/")
+    (tmp_path / "by hand").mkdir()
+    (tmp_path / "elsewhere/empty").mkdir(parents=True)
+    (tmp_path / run_name(9)).symlink_to("elsewhere")
+    prune(os.fsencode(tmp_path), 3, run_name(6))
+    left = [*map(run_name, (1, 2, 9)), "by hand", "elsewhere"]
+    assert sorted(os.listdir(tmp_path)) == left
+    assert (tmp_path / run_name(1) / "deep/file").read_text() == "kept"
+    assert (tmp_path / "elsewhere/empty").is_dir()
 
 
 def test_results_are_bounded_and_half_a_line_is_dropped(tmp_path: Path) -> None:
