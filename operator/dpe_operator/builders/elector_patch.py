@@ -21,12 +21,13 @@ from dpe_operator.builders.workflow_memory import LINK_VOLUME, VOLUME, VOLUME_DI
 
 _OWN_VOLUMES: Final = (ELECTOR_VOLUME, API_VOLUME, VOLUME, LINK_VOLUME)
 _OWN_FOLDERS: Final = (ELECTOR_DIR, API_DIR, VOLUME_DIR)
+PROBE_WHY: Final = "cannot be set, because the probes ask the elector: leave it out"
 _WHY: Final[Mapping[str, str]] = {
     "command": "would start the program without the elector, in all pods at once: write command "
     "in the spec",
     "args": "would not reach the program: write args in the spec",
-    "livenessProbe": "cannot be set, because the probes ask the elector: leave it out",
-    "readinessProbe": "cannot be set, because the probes ask the elector: leave it out",
+    "livenessProbe": PROBE_WHY,
+    "readinessProbe": PROBE_WHY,
     "lifecycle": "cannot be set, because the program would go on while the pod is to stop: leave "
     "it out",
 }
@@ -35,7 +36,8 @@ _WHY: Final[Mapping[str, str]] = {
 def injected_patch_problems(patch: Mapping[str, Any] | None) -> Iterator[str]:
     """Find what would take the elector away; the patch has the shape of a pod template.
 
-    Sentences begin with ``podTemplate``, as those of ``pod_template_problems``.
+    Sentences begin with ``podTemplate``, as those of ``pod_template_problems``. A startupProbe is
+    asked for elsewhere (``planning.pod_acceptance``), in new specs only.
     """
     spec = (patch or {}).get("spec") or {}
     root = "podTemplate.spec"

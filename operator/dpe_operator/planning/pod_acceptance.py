@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Kubernetes would refuse in the pods made of a spec, and the schema of the spec cannot say.
 
-Once accepted, such a spec would be in force, and no Deployment could be made of it. All of this is
-asked of a spec that is new (`if_new`): one that an older release accepted stays in force.
+Once accepted, such a spec would be in force, and no Deployment could be made of it. A startupProbe
+of candidates is here too, though Kubernetes takes it, because all of this is asked of a spec that
+is new (`if_new`): one that an older release accepted stays in force.
 """
 
 import re
@@ -15,11 +16,15 @@ from dpe_operator.api.common import KEY_PATTERN
 from dpe_operator.api.par_store import ParStoreTemplate, ParSync
 from dpe_operator.api.pods import MAX_ENV, PodSettings, Resources
 from dpe_operator.api.server import Member, ServerSpec
-from dpe_operator.api.workflow import WatcherTemplate
+from dpe_operator.api.workflow import WatcherTemplate, WorkflowTemplate
+from dpe_operator.builders.elector_patch import PROBE_WHY
 from dpe_operator.builders.par_mounts import par_env
+from dpe_operator.builders.pod import CONTAINER
+from dpe_operator.builders.workflow_parts import is_standby
 from dpe_operator.planning.cluster_workflow import entries
 from dpe_operator.planning.plan import Situation
 from dpe_operator.planning.quantities import is_whole, quantity
+from dpe_operator.planning.workflow_problems import own_containers
 
 _KEY: Final = re.compile(KEY_PATTERN)
 _LONGEST_DOMAIN: Final = 253
@@ -93,6 +98,14 @@ def pod_problems(settings: PodSettings, *, path: str) -> Iterator[str]:
     yield from _source_problems(settings, path)
     if isinstance(settings, WatcherTemplate) and settings.memory is not None:
         yield from _size_problems(settings.memory.size, f"{path}.memory.size")
+    if isinstance(settings, WorkflowTemplate) and is_standby(settings):
+        yield from _startup_probe_problems(settings.pod_template, path)
+
+
+def _startup_probe_problems(patch: Mapping[str, Any] | None, path: str) -> Iterator[str]:
+    """A candidate has not started the program, so the probe never passes; null changes nothing."""
+    if any(container.get("startupProbe") is not None for container in own_containers(patch)):
+        yield f"{path}.podTemplate.spec.containers[{CONTAINER}].startupProbe {PROBE_WHY}"
 
 
 def _common_problems(settings: PodSettings | LoadBalancer | ParSync, *, path: str) -> Iterator[str]:

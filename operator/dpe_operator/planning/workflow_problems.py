@@ -98,7 +98,7 @@ def workflow_problems(
 
 
 def _declared_in_template(patch: Mapping[str, Any] | None, path: str) -> Iterator[str]:
-    for container in _containers(patch):
+    for container in own_containers(patch):
         for variable in dig(container, "env", default=[]):
             name = str(dig(variable, "name"))
             if name in _DECLARED or name.startswith("DPE_ELECTOR_"):
@@ -108,7 +108,7 @@ def _declared_in_template(patch: Mapping[str, Any] | None, path: str) -> Iterato
                 )
 
 
-def _containers(patch: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+def own_containers(patch: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     """Return DPE's own container in a patch, if it has the shape of one."""
     found = dig(patch, "spec", "containers", default=[])
     if not isinstance(found, list):

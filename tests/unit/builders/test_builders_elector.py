@@ -121,7 +121,6 @@ def test_a_patch_that_takes_the_elector_away_is_refused(patch: dict[str, Any], s
         {"spec": {"initContainers": [{"name": "dpe-elector", "resources": {"limits": {}}}]}},
         {"spec": {"volumes": [{"name": "scratch", "emptyDir": {}}]}},
         dpe(securityContext={"readOnlyRootFilesystem": False}),
-        dpe(startupProbe={"tcpSocket": {"port": 1}}),
         dpe(resources={"limits": {"memory": "8Gi"}}),
     ],
 )

@@ -11,7 +11,16 @@ from tests.support.bad_input_pods import POD_ROWS
 from tests.support.par_world import NAME, STORE, ParWorld, par_store
 from tests.support.planning_world import NAMESPACE, World, cluster, server
 from tests.support.samples import spec_of
-from tests.support.workflow_world import WORKER, WorkflowWorld, standby
+from tests.support.workflow_world import (
+    KINDS,
+    WORKER,
+    WorkflowWorld,
+    concurrent,
+    standby,
+)
+from tests.support.workflow_world import (
+    NAME as NEWS,
+)
 
 from dpe_operator.api import constants
 from dpe_operator.planning.memory import Memory
@@ -52,6 +61,61 @@ def test_what_was_accepted_before_stays_in_force() -> None:
     status, message = accepted(world, SERVER, "radio")
     assert status == "False" and message.endswith("(what was accepted before stays in force)")
     assert len(world.plan(SERVER, "radio").children) > 5
+
+
+def probed(probe: Any) -> dict[str, Any]:
+    return {"spec": {"containers": [{"name": "dpe", "startupProbe": probe}]}}
+
+
+SLOW_START: Any = {"tcpSocket": {"port": 1}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_candidate_that_stands_by_passes_no_startup_probe(kind: str) -> None:
+    """It has not started the program: kubelet would kill it again and again."""
+    world = WorkflowWorld(standby(kind, podTemplate=probed(SLOW_START)))
+    status, message = accepted(world, kind, NEWS)
+    assert status == "False" and message.startswith(
+        "spec.podTemplate.spec.containers[dpe].startupProbe cannot be set, because the probes ask"
+        " the elector: leave it out"
+    )
+
+
+def test_a_startup_probe_is_refused_in_a_site_too() -> None:
+    component = {"name": "w", "mode": "Standby", "image": "x", "command": ["/bin/x"]}
+    site = cluster(workflow={"workers": [{**component, "podTemplate": probed(SLOW_START)}]})
+    assert (
+        "workers[w].podTemplate.spec.containers[dpe].startupProbe cannot be set"
+        in (accepted(World(site), SITE, "radio")[1])
+    )
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        concurrent(WORKER, podTemplate=probed(SLOW_START)),
+        standby(WORKER, podTemplate=probed(None)),
+        standby(WORKER, podTemplate={"spec": {"containers": [{"name": "log", "image": "x",
+                                                              "startupProbe": SLOW_START}]}}),
+    ],
+)  # fmt: skip
+def test_startup_probes_of_what_runs_at_once_are_taken(resource: Any) -> None:
+    assert accepted(WorkflowWorld(resource), WORKER, NEWS)[0] == "True"
+
+
+def test_a_startup_probe_that_was_accepted_before_stays_in_force() -> None:
+    world = WorkflowWorld(standby(WORKER))
+    world.work()
+    world.change(podTemplate=probed(SLOW_START))
+    ref = Ref(WORKER, NAMESPACE, NEWS)
+    before = world.memories[ref]
+    known = {**before.accepted, "spec": world.get(WORKER, NEWS)["spec"]}
+    world.memories[ref] = Memory(known, before.inputs, before.units)
+    assert accepted(world, WORKER, NEWS)[0] == "True"
+    world.change(podLabels={"a": "b"})
+    status, message = accepted(world, WORKER, NEWS)
+    assert status == "False" and message.endswith("(what was accepted before stays in force)")
+    assert world.plan(WORKER, NEWS).children
 
 
 # this one has always been refused
