@@ -34,6 +34,7 @@ _DEFAULT_PORTS: Final = {
     "Oracle": "1521",
     "MySQL": "3306",
 }
+_DEFAULT_INSTANCE: Final = "mssqlserver"
 
 
 def judge(connection: Connection | None, engine: str) -> Code:
@@ -122,19 +123,40 @@ def compare(first: Connection | None, second: Connection | None, engine: str) ->
     if first.alias or second.alias:
         same = first.alias == second.alias and first.alias and first.database == second.database
         return "Same" if same else "Unknown"
-    default = _DEFAULT_PORTS.get(engine, "")
-    places = _places(first, default), _places(second, default)
-    if not places[0] & places[1]:
-        return "Different"
+    place = _place(first, second, _DEFAULT_PORTS.get(engine, ""))
     left, right = first.database.lower(), second.database.lower()
-    if left == right:
+    if place == "Different" or (left and right and left != right):
+        return "Different"
+    # without a name the login decides, which is not read
+    return place if left and right else "Unknown"
+
+
+def _place(first: Connection, second: Connection, port: str) -> Likeness:
+    """Whether a server is in common: one that is certain decides, then one that is possible."""
+    found = {_server(one, other, port) for one in first.hosts for other in second.hosts}
+    if "Same" in found:
         return "Same"
-    return "Different" if left and right else "Unknown"
+    return "Unknown" if "Unknown" in found else "Different"
 
 
-def _places(connection: Connection, port: str) -> set[tuple[str, str, str]]:
-    # SQL Server looks the port of a named instance up by itself
-    return {
-        (host.name, host.port or ("" if host.instance else port), host.instance)
-        for host in connection.hosts
-    }
+def _server(one: Host, other: Host, default: str) -> Likeness:
+    if _name(one) != _name(other):
+        return "Different"
+    # SQL Server looks the port of a named instance up by itself, and it may be any
+    ports = [host.port or ("" if _instance(host) else default) for host in (one, other)]
+    alike = _instance(one) == _instance(other)
+    if all(ports) and ports[0] != ports[1]:
+        return "Different"
+    if any(ports):
+        return "Same" if all(ports) and alike else "Unknown"
+    return "Same" if alike else "Different"
+
+
+def _name(host: Host) -> str:
+    """The name, one for all of the machine itself; a socket in its file system keeps its own."""
+    is_socket = host.name.startswith(("/", "@", "(localdb)"))
+    return "localhost" if host.is_local and not is_socket else host.name
+
+
+def _instance(host: Host) -> str:
+    return "" if host.instance.lower() == _DEFAULT_INSTANCE else host.instance.lower()

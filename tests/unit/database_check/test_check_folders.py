@@ -97,6 +97,8 @@ def test_a_host_list_with_port_and_database_beside_it() -> None:
         ("host=db port=5432 dbname=core", "host=db port=5433 dbname=core", "Different"),
         ("host=a,b dbname=core", "host=b,c dbname=core", "Same"),
         ("host=db", "host=db dbname=core", "Unknown"),
+        ("host=db user=core_a", "host=db user=core_b", "Unknown"),
+        ("host=127.0.0.1 dbname=core", "host=localhost dbname=core", "Same"),
         ("service=one", "service=two", "Unknown"),
         ("service=one", "service=one user=x", "Same"),
         ("?=?", "host=db", "Unknown"),
@@ -117,6 +119,32 @@ def test_named_instances_of_one_machine_are_two_databases() -> None:
     second = connection_of({"c": r"Server=sql\B;Database=core"}, None, "SQLServer")
     assert compare(first, second, "SQLServer") == "Different"
     assert compare(first, first, "SQLServer") == "Same"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "likeness"),
+    [
+        ("Server=sql1;", "Server=sql1;User=x", "Unknown"),  # the login's own database
+        (r"Server=sql1\CORE;Database=d", "Server=sql1,50123;Database=d", "Unknown"),
+        (r"Server=sql1\CORE;Database=d", "Server=sql1;Database=d", "Unknown"),
+        (r"Server=sql1\CORE;Database=d", r"Server=sql1\CORE,50123;Database=d", "Unknown"),
+        (r"Server=sql1\A,50123;Database=d", r"Server=sql1\B,50123;Database=d", "Unknown"),
+        (r"Server=sql1\CORE;Database=d", "Server=sql1,50123;Database=e", "Different"),
+        (r"Server=sql1\CORE;Database=d", r"Server=SQL1\core;Database=D", "Same"),
+        (r"Server=sql1\CORE;Database=d", r"Server=sql2\CORE;Database=d", "Different"),
+        ("Server=sql1;Database=d", r"Server=sql1\MSSQLSERVER;Database=d", "Same"),
+        ("Server=sql1;Database=d", "Server=sql1,1433;Database=d", "Same"),
+        ("Server=sql1;Database=d", "Server=sql1,50123;Database=d", "Different"),
+        ("Server=.;Database=d", "Server=localhost;Database=d", "Same"),
+        ("Server=(local);Database=d", "Server=127.0.0.1,1433;Database=d", "Same"),
+        (r"Server=.\X;Database=d", "Server=localhost,50123;Database=d", "Unknown"),
+        (r"Server=(localdb)\a;Database=d", r"Server=(localdb)\b;Database=d", "Different"),
+    ],
+)
+def test_servers_that_may_be_one(first: str, second: str, likeness: str) -> None:
+    one, other = [connection_of({"c": text}, None, "SQLServer") for text in (first, second)]
+    assert compare(one, other, "SQLServer") == likeness
+    assert compare(other, one, "SQLServer") == likeness
 
 
 def test_one_reference_is_not_compared(tmp_path: Path) -> None:
