@@ -123,12 +123,14 @@ def _database_check(options: argparse.Namespace) -> int:
 
 
 def _render(options: argparse.Namespace) -> int:
-    from dpe_operator.cli.render import RenderError, render  # noqa: PLC0415
+    from dpe_operator.cli.render import render  # noqa: PLC0415
+    from dpe_operator.cli.resources import RenderError, read_resources  # noqa: PLC0415
     from dpe_operator.planning.plan import Environment  # noqa: PLC0415
 
     try:
-        text = sys.stdin.read() if str(options.file) == "-" else options.file.read_text()
-        resources = [entry for entry in yaml.safe_load_all(text) if isinstance(entry, dict)]
+        from_input = str(options.file) == "-"
+        data = sys.stdin.buffer.read() if from_input else options.file.read_bytes()
+        resources = read_resources(data)
         environment = Environment(
             balancer_image=options.balancer_image,
             operator_image=options.operator_image,
@@ -136,7 +138,7 @@ def _render(options: argparse.Namespace) -> int:
             elector_image=options.elector_image,
         )
         made = render(resources, namespace=options.namespace, environment=environment)
-    except (OSError, yaml.YAMLError, RenderError) as error:
+    except (OSError, RenderError) as error:
         print(f"dpe-operator: {options.file}: {error}", file=sys.stderr)
         return 2
     print("---\n".join(yaml.safe_dump(obj, sort_keys=False, width=100) for obj in made), end="")

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from dpe_operator.api import constants
 from dpe_operator.api.cluster import DpeClusterSpec
-from dpe_operator.planning.acceptance import parsed
+from dpe_operator.cli.resources import RenderError
+from dpe_operator.planning.acceptance import Refused, parsed
 from dpe_operator.planning.cluster import plan_cluster
 from dpe_operator.planning.conditions import Truth
 from dpe_operator.planning.farm import plan_farm
@@ -33,15 +34,11 @@ _ROUNDS: Final = 5
 _NOW: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-class RenderError(Exception):
-    """A resource that cannot be rendered; the message names it and the reason."""
-
-
 def render(resources: Iterable[Obj], *, namespace: str, environment: Environment) -> list[Obj]:
     """Return all objects made of the resources, parents before children.
 
     Args:
-        resources: DpeClusters and what they are made of; other objects are passed over.
+        resources: as `read_resources` gives them.
         namespace: where a resource names none.
         environment: the operator's own settings.
 
@@ -51,10 +48,7 @@ def render(resources: Iterable[Obj], *, namespace: str, environment: Environment
     todo = [
         {**obj, "metadata": {"namespace": namespace, "uid": _uid(obj), **obj["metadata"]}}
         for obj in resources
-        if obj.get("apiVersion") == constants.API_VERSION and obj.get("kind") in _PLANNERS
     ]
-    if not todo:
-        raise RenderError(f"no resource of {constants.GROUP} in it")
     clusters = {
         (obj["metadata"]["namespace"], obj["metadata"]["name"]): obj
         for obj in todo
@@ -106,7 +100,10 @@ def _cluster(resource: Obj, clusters: dict[tuple[str, str], Obj]) -> ClusterView
     found = clusters.get((resource["metadata"]["namespace"], name))
     if found is None:
         return ClusterView(name, exists=False)
-    return ClusterView(name, exists=True, spec=parsed(DpeClusterSpec, found["spec"]))
+    try:
+        return ClusterView(name, exists=True, spec=parsed(DpeClusterSpec, found["spec"]))
+    except Refused as error:
+        raise RenderError(f"{ref_of(found)} would not be accepted: {error}") from error
 
 
 def _imagined(manifest: Obj, *, number: int) -> Obj:
