@@ -13,7 +13,9 @@ import pytest
 
 from dpe_operator.cli.main import main
 from dpe_operator.prober.http_client import Call, Connection, Target
+from dpe_operator.prober.load import Load
 from dpe_operator.prober.retry import AttemptFailed
+from dpe_operator.prober.running import check_destination, report
 
 
 class Member:
@@ -174,6 +176,13 @@ async def test_an_answer_that_is_no_http_is_a_failed_attempt(said: bytes) -> Non
         (["--url", "http://x", "--fresh", "300"], "--fresh: 300 must be below --rate (200)"),
         (["--url", "http://x", "--slow", "11"], "--slow: 11 must be from 0 to --connections (10)"),
         (["--url", "http://x", "--undisturbed", "1m"], "--undisturbed: 60 s must be shorter"),
+        (["--url", "http://x", "--seconds", "0"], "--seconds: 0 must be more than 0"),
+        (["--url", "http://x", "--rate", "inf"], "--rate: inf must be a number"),
+        (["--url", "http://x", "--rate", "nan"], "--rate: nan must be a number"),
+        (["--url", "http://x", "--connections", "1"], "--connections: 1 must be above --slow (1)"),
+        (["--url", "http://x", "--path", "status"], "--path: 'status' must begin with a slash"),
+        (["--url", "http://x", "--slow-path", "big"], "--slow-path: 'big' must begin with a slash"),
+        (["--url", "http://x", "--json", "/no/such/x.json"], "No such file or directory"),
         (["--url", "https://x", "--ca", "/no/such.crt"], "ca: /no/such.crt cannot be read"),
     ],
 )
@@ -184,5 +193,47 @@ def test_wrong_options_are_told_with_status_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("DPE_SERVICE_ROOT", raising=False)
+    # told before the run, and not instead of its result
+    monkeypatch.setattr(Load, "run", lambda _: pytest.fail("it ran"))
     assert main(["probe", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert said in err and not out
+
+
+def test_the_table_is_not_lost_with_a_file_that_can_no_longer_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(OSError, match="Is a directory"):
+        report(str(tmp_path), {"a": 1}, "the table")
+    assert capsys.readouterr().out == "the table\n"
+
+
+def test_a_former_result_is_there_until_the_new_one_is(tmp_path: Path) -> None:
+    file = tmp_path / "seen.json"
+    file.write_text("former")
+    check_destination(str(file))
+    assert file.read_text() == "former"
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+@pytest.mark.parametrize("header", ["", "Content-Length: 5\r\n"])
+async def test_an_answer_that_never_has_a_body_is_whole_without_one(
+    status: str, header: str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):  # over one connection, which is kept
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 {status}\r\n{header}\r\n".encode())
+        await reader.read()
+        writer.close()
+        over.set()
+
+    over = asyncio.Event()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        connection = Connection(Target("127.0.0.1", port, "", None), connect_timeout=5)
+        answers = [await connection.request(Call(), within=2) for _ in range(2)]
+        connection.close()
+        await over.wait()
+    assert {(answer.status, answer.body) for answer in answers} == {(int(status[:3]), b"")}

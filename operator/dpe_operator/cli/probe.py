@@ -3,6 +3,7 @@
 
 import argparse
 import asyncio
+import math
 import os
 import sys
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from dpe_operator.prober.http_client import Call, parse_target
 from dpe_operator.prober.load import Load, LoadSettings
 from dpe_operator.prober.measure import table
 from dpe_operator.prober.retry import RetryProfile
-from dpe_operator.prober.running import report, stoppable
+from dpe_operator.prober.running import check_destination, report, stoppable
 
 # Seconds to pause after each 16 KiB of a slow answer: 256 KiB then take a second.
 _SLOW_READ = 1 / 16
@@ -35,7 +36,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--fresh", type=float, default=50.0, help="of them over new connections (default 50)")
     add("--connections", type=int, default=10, help="connections that are kept (default 10)")
     add("--slow", type=int, default=1, help="slow ones of them, beside the rate (default 1)")
-    add("--slow-path", action="append", metavar="PATH", help="path that is slow (may be repeated)")
+    add(
+        "--slow-path",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="path that is slow (may be repeated)",
+    )
     add("--no-retry", action="store_true", help="one attempt only; else as DPE_RETRY_... say")
     add("--progress", action="store_true", help="a line a second, to standard error")
     add("--json", metavar="FILE", help="summary as JSON; -: to standard output, without the table")
@@ -46,6 +53,7 @@ def probe(options: argparse.Namespace) -> int:
     """Run the load; return 0 whatever it saw, or 2 when it was asked for something impossible."""
     try:
         settings = _settings(options)
+        check_destination(options.json)
         with ExitStack() as stack:
             records = options.records and stack.enter_context(
                 open(options.records, "w", encoding="utf-8")
@@ -59,14 +67,28 @@ def probe(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace) -> LoadSettings:
+def _check(options: argparse.Namespace) -> None:
     if not options.url:
         raise ValueError("--url: no address; give it here or in DPE_SERVICE_ROOT")
+    if not math.isfinite(options.rate):
+        raise ValueError(f"--rate: {options.rate:g} must be a number of requests, such as 200")
     if not 0 <= options.fresh < options.rate:
         raise ValueError(
             f"--fresh: {options.fresh:g} must be below --rate ({options.rate:g}),"
             " which counts the requests of new and kept connections together"
         )
+    if options.slow == options.connections:
+        raise ValueError(
+            f"--connections: {options.connections} must be above --slow ({options.slow}), or none"
+            " is left for the kept requests of --rate"
+        )
+    for option, path in [("path", options.path), *(("slow-path", x) for x in options.slow_path)]:
+        if path and not path.startswith("/"):
+            raise ValueError(f"--{option}: {path!r} must begin with a slash: write '/{path}'")
+
+
+def _settings(options: argparse.Namespace) -> LoadSettings:
+    _check(options)
     profile = RetryProfile.from_environment(os.environ)
     target = parse_target(
         options.url,
@@ -83,9 +105,7 @@ def _settings(options: argparse.Namespace) -> LoadSettings:
         fresh_rate=options.fresh,
         seconds=options.seconds,
         path=options.path,
-        slow_calls=tuple(
-            Call(path=path, read_pause=_SLOW_READ) for path in options.slow_path or ()
-        ),
+        slow_calls=tuple(Call(path=path, read_pause=_SLOW_READ) for path in options.slow_path),
         body_contains=options.body_contains.encode(),
         member_header=options.member_header,
         undisturbed=options.undisturbed,

@@ -13,6 +13,8 @@ from dpe_operator.prober.retry import AttemptFailed
 # A slow reader pauses after each piece of this many bytes.
 PIECE = 16 * 1024
 _GATEWAY_TROUBLE = frozenset({502, 503, 504})
+# Answers without a body, whatever their headers say.
+_NO_BODY = frozenset({204, 304})
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,8 @@ async def _read_answer(reader: asyncio.StreamReader, pause: float) -> tuple[Answ
         name.strip().lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)
     }
     reusable = headers.get("connection", "").lower() != "close" and parts[0] == "HTTP/1.1"
+    if int(parts[1]) in _NO_BODY:
+        return Answer(int(parts[1]), headers, b""), reusable
     if headers.get("transfer-encoding", "").lower() == "chunked":
         return Answer(int(parts[1]), headers, await _read_chunks(reader)), reusable
     if "content-length" not in headers:

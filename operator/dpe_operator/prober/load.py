@@ -55,6 +55,8 @@ class LoadSettings:
             )
         if self.rate <= 0:
             raise ValueError("--rate: must be more than 0 for the kept connections")
+        if self.seconds <= 0:
+            raise ValueError(f"--seconds: {self.seconds:g} must be more than 0")
         if self.undisturbed >= self.seconds:
             raise ValueError(
                 f"--undisturbed: {self.undisturbed:g} s must be shorter than --seconds"

@@ -27,11 +27,25 @@ async def stoppable(make: Callable[[], Run]) -> dict[str, Any]:
     return await run.run()
 
 
+def check_destination(destination: str | None) -> None:
+    """Make sure, before a run, that its result can be written; nothing in the file is changed.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if destination and destination != "-":
+        with open(destination, "a", encoding="utf-8"):
+            pass
+
+
 def report(destination: str | None, value: dict[str, Any], text: str) -> None:
-    """Write a result as JSON to a file and as text to standard output, or there as JSON (-)."""
+    """Write a result as JSON to a file and as text to standard output, or there as JSON (-).
+
+    The text comes first: it is not lost with a file that can no longer be written.
+    """
     if destination == "-":
         print(json.dumps(value, indent=1))
         return
+    print(text, flush=True)
     if destination:
         Path(destination).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    print(text)
