@@ -34,7 +34,8 @@ def test_the_stated_rights_are_enough(server: ApiServer, tmp_path: Path, everywh
         server, tmp_path, namespaces=watched, kubeconfig=account, OPERATOR_IMAGE="dpe-operator:1"
     ) as running:
         eventually(lambda: site.all("Job"), seconds=40, log=running.log)
-        eventually(lambda: site.find("Deployment", "radio-balancer"), seconds=40, log=running.log)
+        for name in ("radio-balancer", "radio-audio-processor"):
+            eventually(lambda n=name: site.find("Deployment", n), seconds=40, log=running.log)
         eventually(lambda: site.find("EndpointSlice", "radio-balancer"), log=running.log)
         site.run_all()
         site.record("radio")
