@@ -86,6 +86,19 @@ def accepted(site: Site, kind: str, name: str) -> bool:
     return site.condition(kind, name, "Accepted").get("status") == "True"
 
 
+def all_made(site: Site, running: OperatorProcess) -> None:
+    """Wait until all that `Site.run_all` is to run has been made."""
+    for deployment in (
+        "radio-work-worker-concurrent",
+        *("radio-night-scheduler-1", "radio-night-scheduler-2"),
+        "radio-entries-table-watcher",
+        *("radio-ingest-folder-watcher-1", "radio-ingest-folder-watcher-2"),
+        "radio-balancer",
+    ):
+        eventually(partial(site.find, "Deployment", deployment), seconds=40, log=running.log)
+    eventually(lambda: site.find("EndpointSlice", "radio-balancer"), log=running.log)
+
+
 def ready(site: Site, kind: str, name: str) -> bool:
     return site.condition(kind, name, "Ready").get("status") == "True"
 
@@ -151,15 +164,7 @@ def test_a_site_with_all_four_kinds_becomes_ready(
     account = limited_account(server, site.namespace, tmp_path)
     site.create(cluster(processors=[], workflow=WORKFLOW))
     with operator(server, tmp_path, namespaces=site.namespace, kubeconfig=account) as own:
-        for deployment in (
-            "radio-work-worker-concurrent",
-            *("radio-night-scheduler-1", "radio-night-scheduler-2"),
-            "radio-entries-table-watcher",
-            *("radio-ingest-folder-watcher-1", "radio-ingest-folder-watcher-2"),
-            "radio-balancer",
-        ):
-            eventually(partial(site.find, "Deployment", deployment), seconds=40, log=own.log)
-        eventually(lambda: site.find("EndpointSlice", "radio-balancer"), log=own.log)
+        all_made(site, own)
         site.run_all()
         site.record("radio")
         hold(site, "radio-entries-table-watcher", "radio-entries-table-watcher-0")
@@ -191,9 +196,7 @@ def test_nothing_is_written_over_idle_resyncs(
 ) -> None:
     site.patch("DpeCluster", "radio", {"spec": {"workflow": WORKFLOW}})
     lease = "radio-entries-table-watcher"
-    eventually(lambda: site.find("Deployment", lease), log=running.log)
-    eventually(lambda: site.find("Deployment", "radio-ingest-folder-watcher-2"), log=running.log)
-    eventually(lambda: site.find("EndpointSlice", "radio-balancer"), log=running.log)
+    all_made(site, running)
     site.run_all()
     site.record("radio")
     hold(site, lease, f"{lease}-0")
