@@ -82,7 +82,11 @@ def test_nothing_is_written_over_idle_resyncs(
 
 EDITS: dict[tuple[str, str], Any] = {
     ("Deployment", "radio-balancer"): {"spec": {"replicas": 1}},
-    ("Deployment", "radio-member-a"): {"metadata": {"labels": {"dpe.dev/member": None}}},
+    # what the API server makes of the type does not go with ours
+    ("Deployment", "radio-member-a"): {
+        "metadata": {"labels": {"dpe.dev/member": None}},
+        "spec": {"strategy": {"type": "RollingUpdate"}},
+    },
     ("Deployment", "radio-member-b"): {
         "spec": {
             "template": {
@@ -102,6 +106,10 @@ EDITS: dict[tuple[str, str], Any] = {
     ("Service", "radio-balancer"): {"spec": {"ports": [{"name": "https", "port": 444}]}},
     ("Service", "radio-member-a"): {"spec": {"selector": {"dpe.dev/member": "b", "app": "x"}}},
     ("PodDisruptionBudget", "radio-members"): {"spec": {"minAvailable": 0}},
+    # the API server takes only one of the two
+    ("PodDisruptionBudget", "radio-balancer"): {
+        "spec": {"minAvailable": None, "maxUnavailable": 1}
+    },
     ("ConfigMap", "radio-client-profile"): {"data": {"DPE_SERVICE_ROOT": "http://other"}},
     ("Role", "radio-balancer"): {"rules": []},
     ("Lease", "radio-balancer"): {"metadata": {"labels": {"app.kubernetes.io/name": "x"}}},

@@ -22,6 +22,7 @@ from dpe_operator.kube.drift import (
     Difference,
     decide,
     differences,
+    replacing,
     service_surplus,
     stamped,
 )
@@ -174,7 +175,8 @@ class Applier:
         """Apply; where that gives an invalid object because of what others added, replace that.
 
         Somebody who changes the key of a list entry (the number of a named port, say) makes a
-        second entry beside ours, and the two together are invalid. A merge patch replaces lists.
+        second entry beside ours, and the two together are invalid; so are the two ways to say how
+        many pods a budget leaves.
         """
         aimed = _for_this(intent, live)
         try:
@@ -184,7 +186,7 @@ class Applier:
         except Invalid:
             if live is None or "spec" not in intent or child.fallback is not None:
                 raise
-            await self._client.merge_patch(child.ref, {"spec": intent["spec"]})
+            await self._client.merge_patch(child.ref, replacing(intent))
             return await self._client.apply(aimed, manager=self._manager)
 
     async def _create(self, child: Child) -> Result | None:
@@ -272,7 +274,7 @@ def last_editor(obj: Mapping[str, Any], *, but: str) -> str:
     entries = [
         entry
         for entry in dig(obj, "metadata", "managedFields", default=[])
-        if entry.get("manager") != but and not entry.get("subresource")
+        if entry.get("manager") != but and entry.get("subresource") != "status"
     ]
     latest: Obj = max(entries, key=lambda entry: str(entry.get("time", "")), default={})
     return str(latest.get("manager", ""))

@@ -33,6 +33,7 @@ from dpe_operator.planning.managed_fields import (
 from dpe_operator.planning.objects import (
     Obj,
     annotations,
+    dig,
     digest,
     is_terminating,
     without_nulls,
@@ -144,6 +145,20 @@ def service_surplus(intent: Mapping[str, Any], live: Mapping[str, Any]) -> Obj:
     if {_port(port) for port in found.get("ports", [])} - ports:
         patch["ports"] = wanted.get("ports", [])
     return {"spec": patch} if patch else {}
+
+
+def replacing(intent: Mapping[str, Any]) -> Obj:
+    """Return the merge patch that sets the spec of an object to ours, where an apply is refused for
+    what others have added.
+
+    It replaces lists. Of maps it takes out what cannot stand beside ours.
+    """
+    spec = dict(intent["spec"])
+    if intent.get("kind") == "PodDisruptionBudget":
+        spec = {"minAvailable": None, "maxUnavailable": None, **spec}
+    if intent.get("kind") == "Deployment" and dig(spec, "strategy", "type") == "Recreate":
+        spec["strategy"] = {"rollingUpdate": None, **spec["strategy"]}
+    return {"spec": spec}
 
 
 def _port(port: Mapping[str, Any]) -> tuple[Any, Any]:

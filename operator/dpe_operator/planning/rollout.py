@@ -19,6 +19,9 @@ State = Literal["Up", "Down", "Unknown"]
 # How long a server must have served before the other one, which is up, is taken away. A version
 # that does not bear its clients shows it now, and the balancer can still go back.
 SERVES_SECONDS: Final = 10.0
+# A change that has stopped goes on only after somebody has done something, and most of that is an
+# event: it is looked at again now and then only.
+STOPPED_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from dpe_operator.planning.pair_findings import (
 )
 from dpe_operator.planning.plan import Change, Deletion, Notice, Plan, Situation
 from dpe_operator.planning.record import LISTEN_SECONDS
+from dpe_operator.planning.rollout import STOPPED_SECONDS
 from dpe_operator.planning.server_draft import ServerDraft, draft_server
 from dpe_operator.planning.server_status import (
     hopeless_in,
@@ -127,8 +128,9 @@ def _plan(
 
 def _requeue(situation: Situation, draft: ServerDraft, found: Sorted) -> float | None:
     """Return after how many seconds to look again though no event may come; None: not needed."""
+    stopped = draft.rollout.stopped and not draft.order.request and not draft.balancer_held
     if draft.rollout.message or draft.order.request or draft.balancer_held:
-        return ROLLOUT_SECONDS
+        return STOPPED_SECONDS if stopped else ROLLOUT_SECONDS
     if found.leftovers or not draft.complete:
         return RETRY_SECONDS
     if not has_balancer(draft.spec):

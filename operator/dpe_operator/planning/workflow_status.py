@@ -18,6 +18,7 @@ from dpe_operator.planning.objects import Obj, Ref, dig
 from dpe_operator.planning.ownership import own_object
 from dpe_operator.planning.plan import Notice, Situation
 from dpe_operator.planning.record import LISTEN_SECONDS
+from dpe_operator.planning.rollout import STOPPED_SECONDS
 from dpe_operator.planning.status_limits import is_count, short
 from dpe_operator.planning.summary import Part
 from dpe_operator.planning.workflow_draft import WorkflowDraft
@@ -317,7 +318,8 @@ def _memory_notices(conditions: Conditions) -> Iterator[Notice]:
 def requeue_after(seen: Look) -> float | None:
     """Return after how many seconds to look again though no event may come; None: not needed."""
     if seen.draft.changing or seen.draft.steps.message:
-        return CHANGE_SECONDS
+        stopped = seen.draft.steps.stopped and not seen.draft.changing
+        return STOPPED_SECONDS if stopped else CHANGE_SECONDS
     if not seen.draft.standby:
         return None
     holding = seen.holding

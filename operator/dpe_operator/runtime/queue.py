@@ -17,6 +17,8 @@ from dpe_operator.planning.objects import Ref
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
+# Far beyond the longest pause; without an end the number would be too large after 1024 failures.
+_DOUBLINGS: Final = 20
 # What happens around a key that fails is looked at after this time, in seconds.
 EVENT_PAUSE: Final = 5.0
 _JITTER: Final = 0.1
@@ -134,7 +136,7 @@ class WorkQueue:
         Requests that came in meanwhile shorten the pause as `add` says.
         """
         state = self._states[key]
-        pause: float = min(FIRST_PAUSE * 2.0**state.failures, LONGEST_PAUSE)
+        pause: float = min(FIRST_PAUSE * 2.0 ** min(state.failures, _DOUBLINGS), LONGEST_PAUSE)
         pause *= 1 + _JITTER * (2 * self._jitter() - 1)
         state.failures += 1
         if state.again is not None and not state.urgent:

@@ -2,6 +2,7 @@
 """One reconcile: read, plan, apply, prune, report. Knows no kopf and no queue."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -58,6 +59,8 @@ PLANNERS: Final[dict[str, Callable[[Situation], Plan]]] = {
     constants.KIND_PAR_STORE: plan_par_store,
     **dict.fromkeys(constants.WORKFLOW_KINDS, plan_workflow),
 }
+# There is nothing to look at any more: an event says so if the resource is made again.
+GONE: Final = math.inf
 # A child that is still being deleted is looked at again after this time.
 WAIT_SECONDS: Final = 2.0
 _LOOKS: Final = 3
@@ -88,7 +91,8 @@ class Reconciler:
         """Bring one resource to what its spec wants.
 
         Returns:
-            seconds after which to look again even if nothing happens, None: no need.
+            seconds after which to look again even if nothing happens, None: no need. GONE: there is
+            nothing to look at; if it is made again, that is an event.
 
         Raises:
             KubeError: a request failed; what could be reported was.
@@ -96,7 +100,7 @@ class Reconciler:
         resource = await get_or_none(self._client, key)
         if resource is None:
             self.forget(key)
-            return None
+            return GONE
         version = str(resource["metadata"].get("resourceVersion", ""))
         self._canary.read(key, uid_of(resource), version)
         cluster, paused = await read_cluster(self._client, resource)
@@ -162,7 +166,8 @@ class Reconciler:
             return None
         except ApiError as error:
             logger.warning("not applied: %s", error)
-            await self._report_failure(situation, plan, [error])
+            gone, errors = await self._delete(plan.deletions, only_urgent=True)
+            await self._report_failure(situation, plan, [error, *errors], gone)
             raise
         seen = [*_repairs(resource, results), *_refusals(results), *gone]
         if errors := [*errors, *refused]:

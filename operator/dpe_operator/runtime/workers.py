@@ -15,7 +15,7 @@ from dpe_operator.runtime.health import Health
 from dpe_operator.runtime.logs import reconcile_context
 from dpe_operator.runtime.metrics import Metrics
 from dpe_operator.runtime.queue import WorkQueue
-from dpe_operator.runtime.reconciler import Reconciler
+from dpe_operator.runtime.reconciler import GONE, Reconciler
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +108,8 @@ class Workers:
         self._metrics.reconciles.labels(key.kind, result).inc()
         self._metrics.duration.labels(key.kind).observe(seconds)
 
-    def _next(self, requeue: float | None) -> float:
+    def _next(self, requeue: float | None) -> float | None:
+        if requeue == GONE:
+            return None
         resync = self._resync * (1 + _RESYNC_JITTER * (2 * self._jitter() - 1))
         return resync if requeue is None else min(requeue, resync)

@@ -216,6 +216,25 @@ async def test_an_apply_made_invalid_by_additions_of_others_replaces_these() -> 
     assert result.action == "failed"
 
 
+@pytest.mark.parametrize(
+    ("kind", "ours", "edited"),
+    [
+        ("PodDisruptionBudget", {"minAvailable": 1}, {"maxUnavailable": 1}),
+        (
+            "Deployment",
+            {"strategy": {"type": "Recreate"}},
+            {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%"}}},
+        ),
+    ],
+)
+async def test_what_cannot_stand_beside_ours_is_taken_out(
+    kind: str, ours: Obj, edited: Obj
+) -> None:
+    client = PickyClient(obj(kind, spec=edited))
+    await Applier(client).apply([Child(obj(kind, spec=ours))], observed(client))
+    assert client.objects[Ref(kind, "ns", "x")]["spec"] == ours
+
+
 class WebhookClient(FakeClient):
     """Changes what is applied, as a mutating webhook does."""
 
@@ -337,6 +356,8 @@ def test_last_editor() -> None:
         {"manager": "us", "time": "2026-01-04T00:00:00Z"},
     ]
     assert last_editor({"metadata": {"managedFields": entries}}, but="us") == "b"
+    scaled = {"manager": "hpa", "time": "2026-01-03T00:00:00Z", "subresource": "scale"}
+    assert last_editor({"metadata": {"managedFields": [*entries, scaled]}}, but="us") == "hpa"
     assert last_editor({"metadata": {}}, but="us") == ""
 
 

@@ -20,6 +20,7 @@ from dpe_operator.runtime.kopf_adapter import Receive, Refused
 from dpe_operator.runtime.metrics import Metrics
 from dpe_operator.runtime.namespaces import Namespaces
 from dpe_operator.runtime.queue import WorkQueue
+from dpe_operator.runtime.reconciler import GONE
 from dpe_operator.runtime.workers import Workers
 
 LOOK = 0.02
@@ -207,25 +208,47 @@ class Reconciler:
     def __init__(self) -> None:
         self.seen: list[Ref] = []
         self.forgotten: list[Ref] = []
+        self.gone: set[Ref] = set()
 
     async def reconcile(self, key: Ref) -> float | None:
         self.seen.append(key)
-        return None
+        return GONE if key in self.gone else None
 
     def forget(self, key: Ref) -> None:
         self.forgotten.append(key)
 
 
-async def test_what_is_in_no_watched_namespace_is_left_alone() -> None:
-    queue, reconciler, watched = WorkQueue(), Reconciler(), {"news", "studio"}
-    workers = Workers(
+def made_workers(
+    queue: WorkQueue, reconciler: Reconciler, watches: Callable[[str], bool]
+) -> Workers:
+    return Workers(
         queue,
         reconciler,  # type: ignore[arg-type]
         metrics=Metrics(),
         health=Health(Canary()),
         resync_seconds=0.05,
-        watches=lambda namespace: namespace in watched,
+        watches=watches,
     )
+
+
+async def test_what_is_gone_is_asked_for_once() -> None:
+    queue, reconciler = WorkQueue(), Reconciler()
+    gone, there = (Ref("DpeCluster", "studio", name) for name in ("gone", "there"))
+    reconciler.gone.add(gone)
+    workers = made_workers(queue, reconciler, lambda _: True)
+    workers.start(1)
+    queue.add(gone)
+    queue.add(there)
+    await until(lambda: reconciler.seen.count(there) > 3)
+    assert reconciler.seen.count(gone) == 1
+    queue.add(gone)  # made again
+    await until(lambda: reconciler.seen.count(gone) == 2)
+    await workers.stop()
+
+
+async def test_what_is_in_no_watched_namespace_is_left_alone() -> None:
+    queue, reconciler, watched = WorkQueue(), Reconciler(), {"news", "studio"}
+    workers = made_workers(queue, reconciler, lambda namespace: namespace in watched)
     news, studio = (Ref("DpeCluster", name, "radio") for name in ("news", "studio"))
     workers.start(2)
     queue.add(news)

@@ -90,7 +90,7 @@ async def test_pauses_double_up_to_the_longest_and_success_resets(
 ) -> None:
     queue.add(A)
     pauses = []
-    for _ in range(11):
+    for _ in range(2000):
         await queue.get()
         pauses.append(queue.failed(A))
         clock.now += pauses[-1]

@@ -8,11 +8,11 @@ from tests.support.fake_client import FakeClient
 from tests.support.par_world import par_store
 from tests.support.planning_world import cluster, farm, server
 
-from dpe_operator.kube.errors import Forbidden, Invalid, NamespaceGoing
+from dpe_operator.kube.errors import ApiError, Forbidden, Invalid, NamespaceGoing
 from dpe_operator.kube.events import EventRecorder
 from dpe_operator.planning.objects import Ref, condition
 from dpe_operator.planning.plan import Environment, Plan, Situation
-from dpe_operator.runtime.reconciler import PLANNERS, Reconciler
+from dpe_operator.runtime.reconciler import GONE, PLANNERS, Reconciler
 
 CLUSTER = Ref("DpeCluster", "studio", "radio")
 FARM = Ref("ProcessorFarm", "studio", "radio-audio")
@@ -37,7 +37,7 @@ def client() -> FakeClient:
 
 
 async def test_gone_is_nothing_to_do(client: FakeClient) -> None:
-    assert await reconciler(client).reconcile(Ref("DpeCluster", "studio", "other")) is None
+    assert await reconciler(client).reconcile(Ref("DpeCluster", "studio", "other")) == GONE
     assert client.writes == []
 
 
@@ -204,6 +204,18 @@ async def test_foreign_endpoints_go_though_a_member_is_refused() -> None:
     edit_pair(client)
     client.refused = "radio-member-a"
     with pytest.raises(Invalid):
+        await subject.reconcile(PAIR)
+    assert FOREIGN not in client.objects
+    assert events(client) >= {"ApplyFailed", "ForeignEndpoints"}
+
+
+async def test_foreign_endpoints_go_though_the_server_fails_at_a_member() -> None:
+    """A webhook that is away does so for days."""
+    client, subject = await running_pair()
+    put_beside_the_service(client)
+    edit_pair(client)
+    client.fail["apply", "Deployment"] = ApiError(500, "InternalError", "failed calling webhook")
+    with pytest.raises(ApiError, match="webhook"):
         await subject.reconcile(PAIR)
     assert FOREIGN not in client.objects
     assert events(client) >= {"ApplyFailed", "ForeignEndpoints"}
