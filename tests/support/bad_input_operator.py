@@ -46,7 +46,25 @@ def _row(
 
 
 _URL: Final = "https://radio-member-a.studio.svc/DpeWebApplication"
+_BY_NAME: Final = (
+    "is the address 192.0.2.11, and certificates are checked by name: write "
+    "spec.server.health.tls.serverName, the name in its certificate, or verify: None"
+)
 _ADDRESSES: Final = [
+    _row(
+        "certificate-of-an-address",
+        CLUSTER,
+        {"spec.server.members.1.external": {"host": "192.0.2.11"}},
+        f"spec.server.members[b].external.host {_BY_NAME}",
+        {"spec.server.health.tls": {"serverName": "dpe.studio.example"}},
+    ),
+    _row(
+        "certificate-of-an-address-in-the-host-header",
+        CLUSTER,
+        {"spec.server.health.hostHeader": "192.0.2.11:8443"},
+        f"spec.server.health.hostHeader {_BY_NAME}",
+        {"spec.server.health.tls": {"verify": "None"}},
+    ),
     _row(
         "member-service-in-env",
         CLUSTER,

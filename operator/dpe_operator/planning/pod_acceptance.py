@@ -2,8 +2,9 @@
 """What Kubernetes would refuse in the pods made of a spec, and the schema of the spec cannot say.
 
 Once accepted, such a spec would be in force, and no Deployment could be made of it. A startupProbe
-of candidates is here too, though Kubernetes takes it, because all of this is asked of a spec that
-is new (`if_new`): one that an older release accepted stays in force.
+of candidates and certificates without a name are here too, though Kubernetes takes them, because
+all of this is asked of a spec that is new (`if_new`): one that an older release accepted stays in
+force.
 """
 
 import re
@@ -17,9 +18,11 @@ from dpe_operator.api.par_store import ParStoreTemplate, ParSync
 from dpe_operator.api.pods import MAX_ENV, PodSettings, Resources
 from dpe_operator.api.server import Member, ServerSpec
 from dpe_operator.api.workflow import WatcherTemplate, WorkflowTemplate
+from dpe_operator.builders.balancer_ports import has_balancer
 from dpe_operator.builders.elector_patch import PROBE_WHY
 from dpe_operator.builders.par_mounts import par_env
 from dpe_operator.builders.pod import CONTAINER
+from dpe_operator.builders.values import is_ip_address
 from dpe_operator.builders.workflow_parts import is_standby
 from dpe_operator.planning.cluster_workflow import entries
 from dpe_operator.planning.plan import Situation
@@ -67,6 +70,32 @@ def pair_pod_problems(server: ServerSpec, *, path: str) -> Iterator[str]:
     yield from _common_problems(server.load_balancer, path=f"{path}.loadBalancer")
     notes = server.load_balancer.service.annotations
     yield from _key_problems(_lower(notes), f"{path}.loadBalancer.service.annotations")
+    yield from _certificate_problems(server, path)
+
+
+def _certificate_problems(server: ServerSpec, path: str) -> Iterator[str]:
+    """HAProxy compares a certificate with DNS names only: given an address it would take that of
+    any other machine of the same authority."""
+    health, tls = server.health, server.health.tls_or_default
+    if not has_balancer(server) or health.scheme == "HTTP" or tls.verify == "None":
+        return
+    header = (health.host_header or "").partition(":")[0]
+    if tls.server_name:
+        wanted = {f"{path}.health.tls.serverName": tls.server_name}
+    elif header:
+        wanted = {f"{path}.health.hostHeader": header}
+    else:
+        wanted = {
+            f"{path}.members[{member.name}].external.host": member.external.host
+            for member in server.members
+            if member.external
+        }
+    for where, name in wanted.items():
+        if is_ip_address(name):
+            yield (
+                f"{where} is the address {name}, and certificates are checked by name: write"
+                f" {path}.health.tls.serverName, the name in its certificate, or verify: None"
+            )
 
 
 def par_pod_problems(store: ParStoreTemplate, *, path: str) -> Iterator[str]:

@@ -63,6 +63,54 @@ def test_what_was_accepted_before_stays_in_force() -> None:
     assert len(world.plan(SERVER, "radio").children) > 5
 
 
+ADDRESS: Any = [{"name": "a"}, {"name": "b", "external": {"host": "192.0.2.11"}}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({}, "members[b].external.host is the address 192.0.2.11, and"),
+        ({"hostHeader": "192.0.2.12:8443"}, "health.hostHeader is the address 192.0.2.12, and"),
+        ({"tls": {"serverName": "192.0.2.13"}}, "health.tls.serverName is the address 192.0.2.13"),
+        ({"hostHeader": "dpe.studio.example"}, ""),
+        ({"hostHeader": "192.0.2.12", "tls": {"serverName": "dpe.studio.example"}}, ""),
+        ({"tls": {"verify": "None"}}, ""),
+    ],
+)
+def test_a_certificate_is_checked_by_a_name(spec: Any, field: str) -> None:
+    """HAProxy compares no addresses: any certificate of the authority was one of this member."""
+    world = World(server(members=ADDRESS, health={"path": "/status", **spec}))
+    status, message = accepted(world, SERVER, "radio")
+    assert status == ("False" if field else "True")
+    assert message.startswith(f"spec.{field}" if field else "")
+    assert ("write spec.health.tls.serverName, the name in" in message) == bool(field)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {
+            "health": {"path": "/status", "scheme": "HTTP"},
+            "loadBalancer": {"tls": {"mode": "None"}},
+        },
+        {"loadBalancer": {"type": "External", "externalAddress": {"host": "dpe.studio.example"}}},
+    ],
+)
+def test_where_the_balancer_checks_no_certificate_it_needs_no_name(spec: Any) -> None:
+    assert accepted(World(server(members=ADDRESS, **spec)), SERVER, "radio")[0] == "True"
+
+
+def test_a_member_by_address_that_was_accepted_before_stays_in_force() -> None:
+    world = World(server())
+    world.settle(SERVER, "radio")
+    world.edit(SERVER, "radio", members=ADDRESS)
+    ref = Ref(SERVER, NAMESPACE, "radio")
+    before = world.memories[ref]
+    known = {**before.accepted, "spec": world.get(SERVER, "radio")["spec"]}
+    world.memories[ref] = Memory(known, before.inputs, before.units)
+    assert accepted(world, SERVER, "radio")[0] == "True"
+
+
 def probed(probe: Any) -> dict[str, Any]:
     return {"spec": {"containers": [{"name": "dpe", "startupProbe": probe}]}}
 
