@@ -11,6 +11,7 @@ from dpe_operator.builders.labels import metadata, selector
 from dpe_operator.builders.pdb import keep_one
 from dpe_operator.builders.placement import spread, tolerations
 from dpe_operator.builders.pod import DEFAULT_GRACE_SECONDS, Workload, dpe_pod_template
+from dpe_operator.builders.values import is_device
 
 # Processors have no probe (nobody knows what to ask them), so a new one counts as available only
 # after it has run this long: an image that crashes at its start stops the update at its first pod.
@@ -23,9 +24,15 @@ def farm_deployment(
     """Build the farm's Deployment. ``replicas``: the number in force (own, else the default).
 
     Updates add one new pod before they take an old one away, so two processors stay two; large
-    farms may also lack a quarter meanwhile, for clusters that have no room for one more pod.
+    farms may also lack a quarter meanwhile, for clusters that have no room for one more pod. A
+    device is seldom free beside those in use: there an old pod goes first, in small farms too.
     """
     owner = context.owner
+    template = dpe_pod_template(context, farm, _workload(context, farm))
+    # 25 % is rounded down: none of 2 or 3, one of 4.
+    update: Manifest = {"maxSurge": 1, "maxUnavailable": "25%"}
+    if _needs_device(template):
+        update = {"maxSurge": 0, "maxUnavailable": 1}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -34,15 +41,20 @@ def farm_deployment(
             "replicas": replicas,
             "minReadySeconds": _MIN_READY_SECONDS,
             "revisionHistoryLimit": 3,
-            "strategy": {
-                "type": "RollingUpdate",
-                # 25 % is rounded down: none of 2 or 3, one of 4.
-                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"},
-            },
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": update},
             "selector": {"matchLabels": selector(owner, constants.COMPONENT_PROCESSOR)},
-            "template": dpe_pod_template(context, farm, _workload(context, farm)),
+            "template": template,
         },
     }
+
+
+def _needs_device(template: Manifest) -> bool:
+    """Whether any container does; `podTemplate` may say so as well as `resources`."""
+    return any(
+        is_device(name)
+        for container in template["spec"]["containers"]
+        for name in (container.get("resources") or {}).get("limits") or {}
+    )
 
 
 def _workload(context: ComponentContext, farm: ProcessorFarmSpec) -> Workload:

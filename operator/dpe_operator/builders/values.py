@@ -11,3 +11,8 @@ def is_ip_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_device(name: str) -> bool:
+    """Whether a resource of a container is an extended one, in Kubernetes' words, such as a GPU."""
+    return "/" in name and "kubernetes.io/" not in name

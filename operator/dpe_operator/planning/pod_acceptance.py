@@ -22,7 +22,7 @@ from dpe_operator.builders.balancer_ports import has_balancer
 from dpe_operator.builders.elector_patch import PROBE_WHY
 from dpe_operator.builders.par_mounts import par_env
 from dpe_operator.builders.pod import CONTAINER
-from dpe_operator.builders.values import is_ip_address
+from dpe_operator.builders.values import is_device, is_ip_address
 from dpe_operator.builders.workflow_parts import is_standby
 from dpe_operator.planning.cluster_workflow import entries
 from dpe_operator.planning.plan import Situation
@@ -216,14 +216,14 @@ def _amount_problem(name: str, amount: str) -> str:
         )
     if quantity(amount) < 0:
         return f"is {amount}, which is below zero: write what is needed"
-    if _is_device(name) and not is_whole(quantity(amount)):
+    if is_device(name) and not is_whole(quantity(amount)):
         return f"is {amount}, but devices are counted whole: write a number such as 1"
     return ""
 
 
 def _request_problem(name: str, request: str, limit: str | None) -> str:
     """Say what is wrong with a request beside its limit; empty: nothing."""
-    shared = not _is_device(name) and not name.startswith(_HUGE_PAGES)
+    shared = not is_device(name) and not name.startswith(_HUGE_PAGES)
     if limit is None:
         if shared:
             return ""
@@ -233,8 +233,3 @@ def _request_problem(name: str, request: str, limit: str | None) -> str:
     if not shared and quantity(request) != quantity(limit):
         return f" and its limit {limit}, but they must be the same: write one number in both"
     return ""
-
-
-def _is_device(name: str) -> bool:
-    """Whether it is an extended resource, in Kubernetes' words."""
-    return "/" in name and "kubernetes.io/" not in name

@@ -228,9 +228,11 @@ def _pending(pod: Mapping[str, Any], now: datetime | None) -> Trouble:
 
 
 def _no_node_cure(why: str) -> str:
-    """More nodes do not help a pod whose claim has no volume."""
+    """More nodes do not help a pod whose claim has no volume, nor sharing where all is used."""
     if "PersistentVolumeClaim" in why or "persistentvolumeclaim" in why:
         return "its claim needs a volume first: kubectl describe pvc says why it has none"
+    if "Insufficient" in why and "topology spread" not in why and "anti-affinity" not in why:
+        return "add nodes with what is insufficient, or free it, or ask for less in resources"
     return "add nodes, or write placement: Preferred if pods may share one"
 
 

@@ -18,6 +18,8 @@ SHORT = {
     "tolerationSeconds": 30,
 }
 
+GPU = {"nvidia.com/gpu": "1"}
+
 
 def deployment(replicas: int = 2, **changes: object) -> Manifest:
     spec = farm_spec(**changes)
@@ -80,6 +82,23 @@ def test_an_update_keeps_small_farms_whole(replicas: int, missing: int) -> None:
     share = int(update["maxUnavailable"].removesuffix("%")) / 100
     assert math.floor(replicas * share) == missing
     assert update["maxSurge"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "surge"),
+    [
+        ({"resources": {"requests": GPU, "limits": GPU}}, 0),
+        ({"resources": {"limits": GPU}}, 0),
+        ({"podTemplate": {"spec": {"containers": [{"name": "dpe", "resources": {"limits": GPU}}]}}}, 0),
+        ({"resources": {"requests": {"cpu": "2"}, "limits": {"memory": "8Gi"}}}, 1),
+        ({}, 1),
+    ],
+)  # fmt: skip
+def test_an_update_waits_for_no_second_device(changes: Manifest, surge: int) -> None:
+    """With one GPU per node, and all in use, one more pod finds none: nothing ever moved."""
+    update = deployment(2, **changes)["spec"]["strategy"]["rollingUpdate"]
+    assert update["maxSurge"] == surge
+    assert update["maxUnavailable"] == ("25%" if surge else 1)
 
 
 def test_lost_nodes_are_left_soon() -> None:

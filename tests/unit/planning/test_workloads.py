@@ -153,12 +153,18 @@ def test_settled_needs_every_pod_ready_for_a_while() -> None:
     assert settled_for([pod()], NOW) == 0
 
 
+PREFERRED = "or write placement: Preferred"
+
+
 @pytest.mark.parametrize(
     ("why", "cure"),
     [
         ("0/4 nodes are available: 2 node(s) didn't match pod anti-affinity rules", "add nodes"),
         ("0/4 nodes are available: pod has unbound immediate PersistentVolumeClaims", "needs a volume"),
         ('persistentvolumeclaim "par-master" not found', "needs a volume"),
+        ("0/2 nodes are available: 2 Insufficient nvidia.com/gpu", "add nodes with what is ins"),
+        ("0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match pod topology spread"
+         " constraints", PREFERRED),
     ],
 )  # fmt: skip
 def test_cure_of_a_pod_without_a_node_fits_the_reason(why: str, cure: str) -> None:
@@ -166,7 +172,8 @@ def test_cure_of_a_pod_without_a_node_fits_the_reason(why: str, cure: str) -> No
     trouble = pod_trouble(pod(conditions=[scheduled]))
     assert trouble is not None and trouble.hard
     assert cure in trouble.text
-    assert ("add nodes" in trouble.text) == (cure == "add nodes")
+    assert ("add nodes" in trouble.text) == (cure != "needs a volume")
+    assert ("placement: Preferred" in trouble.text) == (cure in ("add nodes", PREFERRED))
 
 
 def waiting_for_its_volumes(since: datetime) -> dict[str, Any]:
