@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dpe_operator.api.addresses import service_root
 from dpe_operator.api.cluster import DpeCluster
 from dpe_operator.api.constants import WORKFLOW_KINDS
 from dpe_operator.api.kinds import kind_named
@@ -143,6 +144,30 @@ def test_the_readme_says_it_all_on_its_first_screen() -> None:
     screen = (ROOT / "README.md").read_text()[:2600]
     for needed in ("make demo", "make test", "mermaid", "Redundancy and Fault Tolerance for DPE"):
         assert needed in screen
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "docs/how-to/tls.md", "docs/how-to/external-servers.md"]
+    + [f"manifests/samples/{name}.yaml" for name in ("terminate-tls", "full", "external-servers")],
+)
+def test_certificates_need_the_name_that_the_cluster_uses_too(page: str) -> None:
+    """Components are given that name; a certificate without it fails where names are checked."""
+    server = DpeServer.model_validate(
+        {
+            "metadata": {"name": "radio"},
+            "spec": {
+                "image": "x",
+                "health": {"path": "/"},
+                "members": [{"name": "a"}, {"name": "b"}],
+            },
+        }
+    ).spec
+    url = service_root(name="radio", namespace="studio", server=server)
+    assert url == "https://radio-balancer.studio.svc"
+    text = (ROOT / page).read_text()
+    names = ("radio-balancer.studio.svc", "radio-balancer.<namespace>.svc")
+    assert any(name in text for name in names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
