@@ -170,6 +170,13 @@ def test_certificates_need_the_name_that_the_cluster_uses_too(page: str) -> None
     assert any(name in text for name in names)
 
 
+@pytest.mark.parametrize("page", ["docs/how-to/own-image.md", "docs/reference/api.md"])
+def test_how_a_null_in_a_pod_template_arrives_is_said(page: str) -> None:
+    """In a resource that exists a plain apply is a merge patch, and its nulls are not stored."""
+    text = (ROOT / page).read_text()
+    assert "`kubectl apply --server-side` or `kubectl replace`" in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_fences_are_closed(page: Path) -> None:
     assert len(re.findall(r"^ *```", (ROOT / page).read_text(), re.M)) % 2 == 0
