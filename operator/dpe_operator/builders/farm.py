@@ -49,12 +49,16 @@ def farm_deployment(
 
 
 def _needs_device(template: Manifest) -> bool:
-    """Whether any container does; `podTemplate` may say so as well as `resources`."""
-    return any(
-        is_device(name)
-        for container in template["spec"]["containers"]
-        for name in (container.get("resources") or {}).get("limits") or {}
-    )
+    """Whether any container does; `podTemplate` may say so as well as `resources`.
+
+    What it says of a container of its own may be of any form: the API server judges that.
+    """
+    for container in template["spec"]["containers"]:
+        resources = container.get("resources")
+        limits = resources.get("limits") if isinstance(resources, dict) else None
+        if isinstance(limits, dict) and any(is_device(name) for name in limits):
+            return True
+    return False
 
 
 def _workload(context: ComponentContext, farm: ProcessorFarmSpec) -> Workload:

@@ -101,6 +101,13 @@ def test_an_update_waits_for_no_second_device(changes: Manifest, surge: int) -> 
     assert update["maxUnavailable"] == ("25%" if surge else 1)
 
 
+@pytest.mark.parametrize("resources", [7, {"limits": 7}, {"limits": [7]}])
+def test_resources_of_any_form_in_a_side_car_are_the_api_server_s_matter(resources: object) -> None:
+    side_car = {"name": "log", "image": "x", "resources": resources}
+    made = deployment(podTemplate={"spec": {"containers": [side_car]}})
+    assert made["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == 1
+
+
 def test_lost_nodes_are_left_soon() -> None:
     tolerations = pod_spec(deployment())["tolerations"]
     assert SHORT in tolerations
