@@ -4,10 +4,11 @@
 The rules are those of ``kubectl patch`` (strategic merge), cut down to what pod templates need:
 
 * Objects are merged key by key; ``null`` removes a key; any other value replaces.
-* Lists of things with a name are merged by that name (table ``_MERGE_KEYS``), in the order of the
-  template, new entries at the end; ``{name: x, $patch: delete}`` removes an entry. A container is
-  merged key by key; an entry of any other list is replaced as a whole, so that a volume changed
-  from emptyDir to a claim does not end up with two sources.
+* Lists of things with a name are merged by that name (``_POD_LISTS`` in the pod's spec,
+  ``_CONTAINER_LISTS`` in containers, and nowhere else: a label may be called ``env`` too), in the
+  order of the template, new entries at the end; ``{name: x, $patch: delete}`` removes an entry. A
+  container is merged key by key; an entry of any other list is replaced as a whole, so that a
+  volume changed from emptyDir to a claim does not end up with two sources.
 * All other lists (tolerations, command, topologySpreadConstraints, ...) are replaced.
 * The operator's own labels stay: they are what selectors find.
 
@@ -23,18 +24,21 @@ from typing import Any
 from dpe_operator.api import constants
 from dpe_operator.builders.context import Manifest
 
-_MERGE_KEYS = {
+_NO_LISTS: Mapping[str, str] = {}
+_POD_LISTS = {
     "containers": "name",
     "initContainers": "name",
     "volumes": "name",
-    "env": "name",
     "imagePullSecrets": "name",
+    "hostAliases": "ip",
+}
+_CONTAINER_LISTS = {
+    "env": "name",
     "volumeMounts": "mountPath",
     "volumeDevices": "devicePath",
     "ports": "containerPort",
-    "hostAliases": "ip",
 }
-_DEEP_LISTS = frozenset({"containers", "initContainers"})
+_CONTAINERS = ("podTemplate.spec.containers", "podTemplate.spec.initContainers")
 _DELETE = {"$patch": "delete"}
 _OWN_LABELS = frozenset(
     {
@@ -69,7 +73,13 @@ def merge_pod_template(template: Manifest, patch: Mapping[str, Any] | None) -> M
     return merged
 
 
-def _merge_object(base: Mapping[str, Any], patch: Mapping[str, Any], path: str) -> Manifest:
+def _merge_object(
+    base: Mapping[str, Any],
+    patch: Mapping[str, Any],
+    path: str,
+    lists: Mapping[str, str] = _NO_LISTS,
+) -> Manifest:
+    """Merge two objects; ``lists`` are the lists to merge that stand in such an object."""
     merged = copy.deepcopy(dict(base))
     for key, value in patch.items():
         if str(key).startswith("$"):
@@ -78,19 +88,21 @@ def _merge_object(base: Mapping[str, Any], patch: Mapping[str, Any], path: str) 
             )
         if value is None:
             merged.pop(key, None)
-        elif key in _MERGE_KEYS and isinstance(merged.get(key, []), list):
-            merged[key] = _merge_list(merged.get(key, []), value, key, f"{path}.{key}")
+        elif key in lists:
+            merged[key] = _merge_list(merged.get(key, []), value, lists[key], f"{path}.{key}")
         elif isinstance(merged.get(key), dict):
-            _must_be(value, Mapping, f"{path}.{key}")
-            merged[key] = _merge_object(merged[key], value, f"{path}.{key}")
+            where = f"{path}.{key}"
+            _must_be(value, Mapping, where)
+            below = _POD_LISTS if where == "podTemplate.spec" else _NO_LISTS
+            merged[key] = _merge_object(merged[key], value, where, below)
         else:
             merged[key] = _without_nulls(value)
     return merged
 
 
-def _merge_list(base: list[Any], patch: Any, list_name: str, path: str) -> list[Any]:
+def _merge_list(base: list[Any], patch: Any, key: str, path: str) -> list[Any]:
     _must_be(patch, list, path)
-    key = _MERGE_KEYS[list_name]
+    containers = path in _CONTAINERS
     merged = {entry[key]: entry for entry in base}
     for index, entry in enumerate(patch):
         _must_be(entry, Mapping, f"{path}[{index}]")
@@ -99,10 +111,10 @@ def _merge_list(base: list[Any], patch: Any, list_name: str, path: str) -> list[
             raise PodTemplateError(f"{path}[{index}] has no {key}: write the {key} to merge by")
         if _DELETE.items() <= entry.items():
             merged.pop(name, None)
-        elif name in merged and list_name in _DEEP_LISTS:
-            merged[name] = _merge_object(merged[name], entry, f"{path}[{name}]")
         else:
-            merged[name] = _merge_object({}, entry, f"{path}[{name}]")
+            old = merged.get(name, {}) if containers else {}
+            lists = _CONTAINER_LISTS if containers else _NO_LISTS
+            merged[name] = _merge_object(old, entry, f"{path}[{name}]", lists)
     return list(merged.values())
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.builders.builder_samples import pair_objects, pair_spec
+from tests.unit.builders.par_samples import par_objects, par_spec
 
 from dpe_operator.builders.context import Manifest
 from dpe_operator.builders.pod_template import (
@@ -115,6 +117,47 @@ def test_lists_without_names_are_replaced() -> None:
     found = merged({"tolerations": [{"key": "b"}]}, args=["--three"])
     assert found["spec"]["tolerations"] == [{"key": "b"}]
     assert own(found)["args"] == ["--three"]
+
+
+CALLED_LIKE_LISTS: Manifest = {
+    "metadata": {"labels": {"env": "production"}, "annotations": {"ports": "443"}},
+    "spec": {"nodeSelector": {"env": "production", "volumes": "fast"}},
+}
+
+
+def pods_of(component: str) -> list[Manifest]:
+    """The pod templates of a component, with the patch `CALLED_LIKE_LISTS`."""
+    if component == "par-sync":
+        sync = {"schedule": "0 3 * * *", "timeZone": "UTC", "podTemplate": CALLED_LIKE_LISTS}
+        made = par_objects(par_spec(sync=sync))
+    elif component == "balancer":
+        made = pair_objects(pair_spec(loadBalancer={"podTemplate": CALLED_LIKE_LISTS})).applied
+    else:
+        made = pair_objects(pair_spec(podTemplate=CALLED_LIKE_LISTS)).applied
+    found = []
+    for manifest in made:
+        spec = manifest.get("spec", {})
+        pod = spec.get("jobTemplate", {}).get("spec", spec).get("template")
+        if pod and pod["metadata"]["labels"][OWN] == component:
+            found.append(pod)
+    return found
+
+
+@pytest.mark.parametrize("component", ["member", "balancer", "par-sync"])
+def test_labels_may_be_called_like_lists_of_pods(component: str) -> None:
+    pods = pods_of(component)
+    assert pods
+    for pod in pods:
+        assert pod["metadata"]["labels"]["env"] == "production"
+        assert pod["metadata"]["annotations"]["ports"] == "443"
+        chosen = pod["spec"]["nodeSelector"]
+        assert (chosen["env"], chosen["volumes"]) == ("production", "fast")
+        assert chosen["kubernetes.io/os"] == "linux"
+
+
+@pytest.mark.parametrize("container", ["dpe", "balancer", "par-sync"])
+def test_labels_called_like_lists_of_pods_are_no_problem(container: str) -> None:
+    assert pod_template_problems(CALLED_LIKE_LISTS, container=container) == ()
 
 
 @pytest.mark.parametrize("value", [None, "processor"])
