@@ -354,8 +354,9 @@ class PodSettings(ApiModel):
     `{metadata: ..., spec: ...}` as in a Deployment, merged like `kubectl patch` does (lists of
     containers, volumes and variables by name; null removes). The container of DPE is called
     `dpe`. A name that does not exist yet is added, so a side-car is one entry of
-    `spec.containers`. Change a resource that exists with `kubectl apply --server-side` or
-    `kubectl replace` if there is a null in it: plain `apply` and `edit` leave nulls out."""
+    `spec.containers`. Labels of the operator, and its ports with their names, stay. Change a
+    resource that exists with `kubectl apply --server-side` or `kubectl replace` if there is a null
+    in it: plain `apply` and `edit` leave nulls out."""
 
 
 class ImagePullSecret(ApiModel):

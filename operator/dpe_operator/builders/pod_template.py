@@ -6,11 +6,12 @@ The rules are those of ``kubectl patch`` (strategic merge), cut down to what pod
 * Objects are merged key by key; ``null`` removes a key; any other value replaces.
 * Lists of things with a name are merged by that name (``_POD_LISTS`` in the pod's spec,
   ``_CONTAINER_LISTS`` in containers, and nowhere else: a label may be called ``env`` too), in the
-  order of the template, new entries at the end; ``{name: x, $patch: delete}`` removes an entry. A
-  container is merged key by key; an entry of any other list is replaced as a whole, so that a
-  volume changed from emptyDir to a claim does not end up with two sources.
+  order of the template, new entries at the end; ``{name: x, $patch: delete}`` removes an entry.
+  Containers and ports are merged key by key; an entry of any other list is replaced as a whole, so
+  that a volume changed from emptyDir to a claim does not end up with two sources.
 * All other lists (tolerations, command, topologySpreadConstraints, ...) are replaced.
-* The operator's own labels stay: they are what selectors find.
+* The operator's own labels stay: they are what selectors find. So do its ports and their names:
+  they are what probes and Services find.
 
 What cannot be accepted is told by ``pod_template_problems`` before anything is built.
 """
@@ -24,6 +25,7 @@ from typing import Any
 from dpe_operator.api import constants
 from dpe_operator.builders.context import Manifest
 
+_PORT = "containerPort"
 _NO_LISTS: Mapping[str, str] = {}
 _POD_LISTS = {
     "containers": "name",
@@ -36,7 +38,7 @@ _CONTAINER_LISTS = {
     "env": "name",
     "volumeMounts": "mountPath",
     "volumeDevices": "devicePath",
-    "ports": "containerPort",
+    "ports": _PORT,
 }
 _CONTAINERS = ("podTemplate.spec.containers", "podTemplate.spec.initContainers")
 _DELETE = {"$patch": "delete"}
@@ -70,7 +72,16 @@ def merge_pod_template(template: Manifest, patch: Mapping[str, Any] | None) -> M
     own = {k: v for k, v in template["metadata"]["labels"].items() if k in _OWN_LABELS}
     metadata = merged.setdefault("metadata", {})
     metadata["labels"] = {**metadata.get("labels", {}), **own}
+    _keep_ports(template["spec"], _part(merged, "spec"))
     return merged
+
+
+def _keep_ports(base: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
+    own = {container["name"]: container.get("ports") for container in base["containers"]}
+    for container in merged.get("containers", ()):
+        ports = own.get(container["name"])
+        if ports:
+            container["ports"] = _merge_list(container.get("ports", []), ports, _PORT, "ports")
 
 
 def _merge_object(
@@ -103,19 +114,27 @@ def _merge_object(
 def _merge_list(base: list[Any], patch: Any, key: str, path: str) -> list[Any]:
     _must_be(patch, list, path)
     containers = path in _CONTAINERS
-    merged = {entry[key]: entry for entry in base}
+    deep = containers or key == _PORT
+    merged = {_identity(entry, key): entry for entry in base}
     for index, entry in enumerate(patch):
         _must_be(entry, Mapping, f"{path}[{index}]")
         name = entry.get(key)
         if not isinstance(name, (str, int)):
             raise PodTemplateError(f"{path}[{index}] has no {key}: write the {key} to merge by")
+        identity = _identity(entry, key)
         if _DELETE.items() <= entry.items():
-            merged.pop(name, None)
+            merged.pop(identity, None)
         else:
-            old = merged.get(name, {}) if containers else {}
+            old = merged.get(identity, {}) if deep else {}
             lists = _CONTAINER_LISTS if containers else _NO_LISTS
-            merged[name] = _merge_object(old, entry, f"{path}[{name}]", lists)
+            merged[identity] = _merge_object(old, entry, f"{path}[{name}]", lists)
     return list(merged.values())
+
+
+def _identity(entry: Mapping[str, Any], key: str) -> tuple[Any, ...]:
+    """What tells entries of a list apart: a port may be there once for each protocol."""
+    protocol = str(entry.get("protocol") or "TCP") if key == _PORT else ""
+    return entry[key], protocol
 
 
 def _without_nulls(value: Any) -> Any:

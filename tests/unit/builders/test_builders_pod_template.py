@@ -20,6 +20,7 @@ from dpe_operator.builders.pod_template import (
 )
 
 OWN = "app.kubernetes.io/component"
+PORT = {"name": "dpe", "containerPort": 443, "protocol": "TCP"}
 
 
 def template() -> Manifest:
@@ -34,6 +35,7 @@ def template() -> Manifest:
                     "resources": {"requests": {"cpu": "1"}},
                     "securityContext": {"readOnlyRootFilesystem": True, "capabilities": {}},
                     "args": ["--one", "--two"],
+                    "ports": [dict(PORT)],
                 }
             ],
             "volumes": [{"name": "tmp", "emptyDir": {}}],
@@ -160,6 +162,34 @@ def test_labels_called_like_lists_of_pods_are_no_problem(container: str) -> None
     assert pod_template_problems(CALLED_LIKE_LISTS, container=container) == ()
 
 
+@pytest.mark.parametrize(
+    ("ports", "wanted"),
+    [
+        ([{"containerPort": 443, "hostPort": 443}], [{**PORT, "hostPort": 443}]),
+        ([{"containerPort": 443, "protocol": "TCP", "hostPort": 1}], [{**PORT, "hostPort": 1}]),
+        ([{"containerPort": 443, "name": "https"}], [PORT]),
+        ([{"containerPort": 443, "$patch": "delete"}], [PORT]),
+        (None, [PORT]),
+        ([], [PORT]),
+    ],
+)
+def test_the_operator_s_ports_keep_their_names(ports: Any, wanted: Any) -> None:
+    """The probes and the Service ask for them by name."""
+    assert own(merged(ports=ports))["ports"] == wanted
+
+
+def test_a_port_is_there_once_for_each_protocol() -> None:
+    dns = [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "name": "dns"}]
+    assert own(merged(ports=dns))["ports"] == [PORT, *dns]
+    more = {"containerPort": 443, "protocol": "UDP"}
+    assert own(merged(ports=[more]))["ports"] == [PORT, more]
+
+
+def test_ports_of_other_containers_are_as_they_are_written() -> None:
+    side_car = {"name": "log", "image": "log:1", "ports": [{"containerPort": 443, "name": "x"}]}
+    assert merged({"containers": [side_car]})["spec"]["containers"][1] == side_car
+
+
 @pytest.mark.parametrize("value", [None, "processor"])
 def test_the_operator_s_labels_stay(value: str | None) -> None:
     patch = {"metadata": {"labels": {OWN: value, "team": "x"}}}
@@ -189,6 +219,10 @@ def test_the_operator_s_labels_stay_when_all_are_removed(patch: Manifest) -> Non
         (
             {"spec": {"containers": [{"name": "dpe", "resources": 5}]}},
             "podTemplate.spec.containers[dpe].resources is a number: write an object there",
+        ),
+        (
+            {"spec": {"containers": [{"name": "dpe", "ports": [{"hostPort": 443}]}]}},
+            "podTemplate.spec.containers[dpe].ports[0] has no containerPort",
         ),
         ({"spec": {"containers": [None]}}, "podTemplate.spec.containers[0] is null"),
         ({"metadata": {"labels": ["a"]}}, "podTemplate.metadata.labels is a list"),
@@ -293,7 +327,10 @@ def test_good_patches_pass(patch: Manifest | None) -> None:
 
 
 _KEYS = st.sampled_from(
-    ["metadata", "spec", "labels", OWN, "containers", "name", "dpe", "env", "volumes", "resources"]
+    [
+        *("metadata", "spec", "labels", OWN, "containers", "name", "dpe", "env", "volumes"),
+        *("resources", "ports", "containerPort", "protocol"),
+    ]
 )
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
