@@ -301,4 +301,48 @@ _SIZES: Final = [
     ),
 ]
 
-POD_OPERATOR_ROWS: Final = [*_RESOURCES, *_KEYS, *_FIELDS, *_SIZES]
+_ADMINISTRATOR: Final[Resource] = {"windowsOptions": {"runAsUserName": "ContainerAdministrator"}}
+_AS_ROOT: Final[Resource] = {**_ADMINISTRATOR, "runAsNonRoot": False}
+
+
+def _administrator(
+    name: str, base: Resource, container: str, wrong: Resource, cure: Resource
+) -> BadInput:
+    path = "spec.server" if base is CLUSTER else "spec"
+    return BadInput(
+        f"administrator-{name}",
+        base,
+        {f"{path}.os": "windows", f"{path}.podTemplate": {"spec": wrong}},
+        "",
+        f"{path}.podTemplate makes the container {container} run as ContainerAdministrator while "
+        "runAsNonRoot is true, which Windows nodes refuse to start: write runAsNonRoot: false "
+        "beside windowsOptions",
+        {f"{path}.podTemplate": {"spec": cure}},
+        refused_by="operator",
+        reason="NotAllowed",
+        exists=[CLUSTER] if base is FARM else [],
+    )
+
+
+def _contained(name: str, security: Resource) -> Resource:
+    return {"containers": [{"name": name, "image": "x", "securityContext": security}]}
+
+
+_ADMINISTRATORS: Final = [
+    _administrator(
+        "of-the-pods",
+        CLUSTER,
+        "dpe",
+        {"securityContext": _ADMINISTRATOR},
+        {"securityContext": _AS_ROOT},
+    ),
+    _administrator(
+        "of-a-side-car",
+        FARM,
+        "log",
+        _contained("log", _ADMINISTRATOR),
+        _contained("log", _AS_ROOT),
+    ),
+]
+
+POD_OPERATOR_ROWS: Final = [*_RESOURCES, *_KEYS, *_FIELDS, *_SIZES, *_ADMINISTRATORS]

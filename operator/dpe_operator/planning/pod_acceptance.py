@@ -21,10 +21,12 @@ from dpe_operator.api.workflow import WatcherTemplate, WorkflowTemplate
 from dpe_operator.builders.balancer_ports import has_balancer
 from dpe_operator.builders.elector_patch import PROBE_WHY
 from dpe_operator.builders.par_mounts import par_env
-from dpe_operator.builders.pod import CONTAINER
+from dpe_operator.builders.pod import CONTAINER, pod_security
+from dpe_operator.builders.pod_template import PodTemplateError, merge_pod_template
 from dpe_operator.builders.values import is_device, is_ip_address
 from dpe_operator.builders.workflow_parts import is_standby
 from dpe_operator.planning.cluster_workflow import entries
+from dpe_operator.planning.objects import dig
 from dpe_operator.planning.plan import Situation
 from dpe_operator.planning.quantities import is_whole, quantity
 from dpe_operator.planning.workflow_problems import own_containers
@@ -33,6 +35,7 @@ _KEY: Final = re.compile(KEY_PATTERN)
 _LONGEST_DOMAIN: Final = 253
 _OF_A_CONTAINER: Final = ("cpu", "memory", "ephemeral-storage")
 _HUGE_PAGES: Final = "hugepages-"
+_ADMINISTRATOR: Final = "ContainerAdministrator"
 # What Kubernetes takes for a variable; of labels and annotations only single ones.
 _POD_FIELD: Final = re.compile(
     r"metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])"
@@ -127,6 +130,8 @@ def pod_problems(settings: PodSettings, *, path: str) -> Iterator[str]:
     yield from _source_problems(settings, path)
     if isinstance(settings, WatcherTemplate) and settings.memory is not None:
         yield from _size_problems(settings.memory.size, f"{path}.memory.size")
+    if settings.os == "windows":
+        yield from _administrator_problems(settings.pod_template, path)
     if isinstance(settings, WorkflowTemplate) and is_standby(settings):
         yield from _startup_probe_problems(settings.pod_template, path)
 
@@ -135,6 +140,34 @@ def _startup_probe_problems(patch: Mapping[str, Any] | None, path: str) -> Itera
     """A candidate has not started the program, so the probe never passes; null changes nothing."""
     if any(container.get("startupProbe") is not None for container in own_containers(patch)):
         yield f"{path}.podTemplate.spec.containers[{CONTAINER}].startupProbe {PROBE_WHY}"
+
+
+def _administrator_problems(patch: Mapping[str, Any] | None, path: str) -> Iterator[str]:
+    """Find containers that run as one of Windows' administrators, though runAsNonRoot is true."""
+    own: dict[str, Any] = {
+        "containers": [{"name": CONTAINER}],
+        "securityContext": pod_security("windows"),
+    }
+    try:
+        merged = merge_pod_template({"metadata": {"labels": {}}, "spec": own}, patch)
+    except PodTemplateError:
+        return  # it is refused for its shape
+    spec = merged.get("spec")
+    for kind in ("containers", "initContainers"):
+        for container in dig(spec, kind, default=()):
+            levels = [dig(level, "securityContext") for level in (container, spec)]
+            user = _first(levels, "windowsOptions", "runAsUserName")
+            if str(user).lower() == _ADMINISTRATOR.lower() and _first(levels, "runAsNonRoot"):
+                yield (
+                    f"{path}.podTemplate makes the container {container['name']} run as"
+                    f" {_ADMINISTRATOR} while runAsNonRoot is true, which Windows nodes refuse to"
+                    " start: write runAsNonRoot: false beside windowsOptions"
+                )
+
+
+def _first(levels: Iterable[Any], *path: str) -> Any:
+    """What the container says counts, and else what the pod says."""
+    return next((found for level in levels if (found := dig(level, *path)) is not None), None)
 
 
 def _common_problems(settings: PodSettings | LoadBalancer | ParSync, *, path: str) -> Iterator[str]:

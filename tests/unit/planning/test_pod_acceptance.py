@@ -166,6 +166,73 @@ def test_a_startup_probe_that_was_accepted_before_stays_in_force() -> None:
     assert world.plan(WORKER, NEWS).children
 
 
+def run_as(user: str, **more: Any) -> dict[str, Any]:
+    return {"windowsOptions": {"runAsUserName": user}, **more}
+
+
+ADMIN = "ContainerAdministrator"
+
+
+def of_pod(security: Any, **container: Any) -> dict[str, Any]:
+    own = {"name": "dpe", **container}
+    return {"spec": {"securityContext": security, "containers": [own]}}
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        of_pod(run_as("containeradministrator")),
+        of_pod({}, securityContext=run_as(ADMIN)),
+        of_pod({"runAsNonRoot": False}, securityContext=run_as(ADMIN, runAsNonRoot=True)),
+        of_pod(run_as(ADMIN, runAsNonRoot=False), securityContext={"runAsNonRoot": True}),
+        {"spec": {"initContainers": [{"name": "dpe", "securityContext": run_as(ADMIN)}]}},
+    ],
+)
+def test_an_administrator_is_refused_where_none_may_run(patch: Any) -> None:
+    status, message = accepted(World(server(os="windows", podTemplate=patch)), SERVER, "radio")
+    assert status == "False"
+    assert message.startswith("spec.podTemplate makes the container dpe run as ContainerAdmin")
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        None,
+        of_pod(run_as(ADMIN, runAsNonRoot=False)),
+        of_pod(run_as(ADMIN, runAsNonRoot=None)),
+        of_pod(run_as(ADMIN), securityContext=run_as("ContainerUser")),
+        of_pod({}, securityContext=run_as(ADMIN, runAsNonRoot=False)),
+        of_pod(run_as("studio")),
+    ],
+)
+def test_other_users_of_windows_are_taken(patch: Any) -> None:
+    world = World(server(os="windows", podTemplate=patch))
+    assert accepted(world, SERVER, "radio")[0] == "True"
+
+
+@pytest.mark.parametrize("odd", ["x", 5, ["x"], {"windowsOptions": "x"}], ids=str)
+def test_an_odd_security_context_is_left_to_others(odd: Any) -> None:
+    patch = {"spec": {"containers": [{"name": "log", "securityContext": odd}]}}
+    assert accepted(World(server(os="windows", podTemplate=patch)), SERVER, "radio")[0] == "True"
+
+
+def test_another_shape_than_a_pod_template_is_told_as_such() -> None:
+    world = World(server(os="windows", podTemplate={"spec": {"containers": "x"}}))
+    message = accepted(world, SERVER, "radio")[1]
+    assert message.startswith("spec.podTemplate.spec.containers is text: write a list there (")
+
+
+def test_an_administrator_that_was_accepted_before_stays_in_force() -> None:
+    world = World(server(os="windows"))
+    world.settle(SERVER, "radio")
+    world.edit(SERVER, "radio", podTemplate=of_pod(run_as(ADMIN)))
+    ref = Ref(SERVER, NAMESPACE, "radio")
+    before = world.memories[ref]
+    known = {**before.accepted, "spec": world.get(SERVER, "radio")["spec"]}
+    world.memories[ref] = Memory(known, before.inputs, before.units)
+    assert accepted(world, SERVER, "radio")[0] == "True"
+
+
 # this one has always been refused
 NEW_ROWS = [row for row in POD_ROWS if row.name != "sub-path-from-the-root"]
 

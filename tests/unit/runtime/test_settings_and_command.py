@@ -118,6 +118,21 @@ def test_samples_can_be_rendered(sample: Path, capsys: pytest.CaptureFixture[str
         assert "our-balancer:1" in out
 
 
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_windows_starts_the_pods_of_samples(
+    sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It starts no administrator where `runAsNonRoot` says that none is to be started."""
+    main(["render", str(sample)])
+    for made in yaml.safe_load_all(capsys.readouterr().out):
+        pod = made["spec"]["template"]["spec"] if made["kind"] == "Deployment" else {}
+        of_pod = pod.get("securityContext", {})
+        for container in pod.get("containers", ()):
+            security = {**of_pod, **container.get("securityContext", {})}
+            user = security.get("windowsOptions", {}).get("runAsUserName")
+            assert user != "ContainerAdministrator" or not security.get("runAsNonRoot")
+
+
 def test_claims_are_rendered_as_they_are_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
