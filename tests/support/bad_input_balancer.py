@@ -388,4 +388,12 @@ def _duration_rows() -> Iterator[BadInput]:
         )
 
 
-BALANCER_ROWS: Final = [*_HEALTH, *_BALANCER, *_FAILBACK, *_TIMINGS, *_duration_rows()]
+_HOST: Final = BadInput(
+    "host-with-an-empty-label",
+    CLUSTER,
+    {"spec.server.members.1.external": {"host": "dpe2..studio.example"}},
+    "spec.server.members[1].external.host",
+    r"should match '^[a-zA-Z0-9]((\.?[-a-zA-Z0-9])*\.?[a-zA-Z0-9])?$'",
+    {"spec.server.members.1.external.host": "dpe2.studio.example"},
+)
+BALANCER_ROWS: Final = [*_HEALTH, *_BALANCER, *_FAILBACK, *_TIMINGS, *_duration_rows(), _HOST]

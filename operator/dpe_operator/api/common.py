@@ -205,7 +205,10 @@ ObjectName = Annotated[
 DataKey = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", max_length=128)]
 HostName = Annotated[
-    str, StringConstraints(pattern=r"^[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?$", max_length=253)
+    str,
+    StringConstraints(pattern=r"^[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?$", max_length=253),
+    # HAProxy refuses the whole config for two dots with nothing between
+    Field(json_schema_extra=server_pattern(r"^[a-zA-Z0-9]((\.?[-a-zA-Z0-9])*\.?[a-zA-Z0-9])?$")),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ImageName = Annotated[str, StringConstraints(pattern=r"^[^ \t\r\n]+$", max_length=512)]

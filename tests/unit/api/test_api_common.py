@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import operator
+import re
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.support.samples import spec_of
 
 from dpe_operator.api import addresses
 from dpe_operator.api.clients import ClientProfile
-from dpe_operator.api.common import Duration, Rule
+from dpe_operator.api.common import Duration, HostName, Rule
 from dpe_operator.api.kinds import kind_named
 from dpe_operator.api.processor_farm import ProcessorFarmSpec
 from dpe_operator.api.server import ServerSpec
@@ -50,6 +51,33 @@ def test_duration_is_read_in_seconds_and_kept_as_text(text: str, seconds: float)
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Duration).validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "taken"),
+    [
+        ("dpe1.studio.example", True),
+        ("a", True),
+        ("10.0.0.1", True),
+        ("a--b.-.c-.d", True),
+        ("DPE-" + "1" * 70 + ".x", True),
+        ("dpe1..studio.example", False),
+        ("a...b", False),
+    ],
+)
+def test_hosts_with_an_empty_label_are_refused_and_still_read(host: str, taken: bool) -> None:
+    """HAProxy refuses the whole config for one; an older release let it through."""
+    adapter = TypeAdapter[str](HostName)
+    assert bool(re.fullmatch(adapter.json_schema()["pattern"], host)) == taken
+    assert adapter.validate_python(host) == host
+
+
+@pytest.mark.parametrize("host", ["", ".a", "a.", "-a", "a-", "a_b", "a b"])
+def test_what_is_no_host_is_refused(host: str) -> None:
+    adapter = TypeAdapter[str](HostName)
+    assert not re.fullmatch(adapter.json_schema()["pattern"], host)
+    with pytest.raises(ValidationError):
+        adapter.validate_python(host)
 
 
 @pytest.mark.parametrize(
