@@ -116,8 +116,8 @@ class Peer:
         self._where = where
         self._trials = Trials()
         self._told: Record | None = None
-        # whether this balancer could serve: it is ready and sees a member up; and whether it could
-        # take the Lease for that
+        # whether this balancer could serve: it is ready and sees a member up, and not one that is
+        # only kept (late.py); and whether it could take the Lease for that
         self.sees_up = self.could_serve = False
         self._sight = Sight()
 

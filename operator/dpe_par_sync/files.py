@@ -131,17 +131,17 @@ def keep_copy(path: bytes, kept: bytes) -> None:
 def take_group(path: bytes, target: bytes) -> None:
     """Give a file the group that it would have if it had been made at `target`.
 
-    That of the file it replaces, or of the folder if its set-group-id bit says so; where the file
+    That of the folder if its set-group-id bit says so, else of the file it replaces; where the file
     system or the user's rights do not let it, the group stays as it is.
     """
     with contextlib.suppress(OSError):
-        if os.path.lexists(target):
+        folder = os.stat(os.path.dirname(target))
+        if folder.st_mode & stat.S_ISGID:
+            group = folder.st_gid
+        elif os.path.lexists(target):
             group = os.lstat(target).st_gid
         else:
-            folder = os.stat(os.path.dirname(target))
-            if not folder.st_mode & stat.S_ISGID:
-                return
-            group = folder.st_gid
+            return
         if os.lstat(path).st_gid != group:
             os.chown(path, -1, group, follow_symlinks=False)
 

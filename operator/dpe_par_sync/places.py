@@ -51,10 +51,12 @@ class Adoption:
     text: str
     used: frozenset[str] | None
 
-    def spent(self) -> str:
+    def spent(self, pairing: Pairing) -> str:
         """Return why the text did not accept what is refused, for the message; "" without one."""
         if not self.text:
             return ""
+        if pairing is Pairing.ADOPT:
+            return f"; its present text {self.text!r} has accepted the pair of volumes, no more"
         if self.used is None:
             return (
                 f"; whether its present text {self.text!r} has been used before cannot be told, as "

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dpe_par_sync import manifest, mounts
-from dpe_par_sync.config import Compare, Config, DeletionLimit
+from dpe_par_sync.config import Compare, Config
 from dpe_par_sync.decision import Decision, Rules, decide
 from dpe_par_sync.facts import Facts, Observer
 from dpe_par_sync.files import digest, look, remove_tree, sync_volume
@@ -128,8 +128,7 @@ class Run:
         self.progress.note(files=facts.files, bytes=facts.bytes)
         if not facts.files:
             raise _master_empty(config.master)
-        limit = None if pairing is Pairing.ACCEPTED else config.limit
-        decision = self._decide(facts, limit, complete=answer.complete)
+        decision = self._decide(facts, pairing, complete=answer.complete)
         self._log(
             f"decide: copy {len(decision.copy)}, delete {decision.deletions}, leave "
             f"{len(decision.divergent)} edited, defer {len(decision.deferred)}"
@@ -188,16 +187,16 @@ class Run:
             manifest.save(self._places.in_state("manifest.json"), entries)
             manifest.remove(self._places.in_state("journal.json"))
 
-    def _decide(self, facts: Facts, limit: DeletionLimit | None, *, complete: bool) -> Decision:
+    def _decide(self, facts: Facts, pairing: Pairing, *, complete: bool) -> Decision:
         config = self._config
         rules = Rules(
             now=self._now(),
             on_divergence=config.on_divergence,
-            limit=limit,
+            limit=None if pairing is Pairing.ACCEPTED else config.limit,
             quiet=config.quiet_seconds,
             complete=complete,
             one_name=self._places.one_name(),
-            spent=self._adoption.spent(),
+            spent=self._adoption.spent(pairing),
         )
         decision = decide(facts.subjects, rules)
         self.progress.note(

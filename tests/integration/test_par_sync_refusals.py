@@ -315,7 +315,7 @@ def test_a_text_that_accepts_a_pair_does_not_accept_its_deletions(copied: Site) 
         copied.remove(copied.master / f"file-{number:02}")
     ended = copied.run(adopt="restored", quietPeriodSeconds=0)
     assert ended.reason == "Refused/TooManyDeletions"
-    assert "its present text 'restored' has been used before" in ended.result["message"]
+    assert "its present text 'restored' has accepted the pair of" in ended.result["message"]
     assert len(tree(copied.current)) == 20
     copied.settle(copied.master)
     refused(copied, "TooManyDeletions", adopt="restored")

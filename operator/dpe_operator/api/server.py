@@ -83,9 +83,9 @@ class HealthTls(ApiModel):
     """Name sent to the members in the TLS handshake (SNI) and expected in their certificates.
     Write the one both certificates carry, usually the name that clients use. Default:
     `hostHeader` without its port; without that each member's own host name. With an external
-    member given by its address it must be written: certificates are checked by DNS name, never by
-    an address in them. A spec of an older release without one goes on, and then any certificate
-    of the authority will do."""
+    member given by its address one of the two must be written (unless `verify` is None):
+    certificates are checked by DNS name, never by an address in them. A spec of an older release
+    without one goes on, and then any certificate of the authority will do."""
 
 
 class Health(ApiModel):

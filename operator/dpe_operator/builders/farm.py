@@ -30,9 +30,8 @@ def farm_deployment(
     owner = context.owner
     template = dpe_pod_template(context, farm, _workload(context, farm))
     # 25 % is rounded down: none of 2 or 3, one of 4.
-    update: Manifest = {"maxSurge": 1, "maxUnavailable": "25%"}
-    if _needs_device(template):
-        update = {"maxSurge": 0, "maxUnavailable": 1}
+    # Kubernetes makes it one where no more pod is allowed either.
+    update: Manifest = {"maxSurge": 0 if _needs_device(template) else 1, "maxUnavailable": "25%"}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -143,7 +143,7 @@ class AgentSettings:
     ``port_name`` is that of the Service and of the slice (``https`` or ``http``). The files are
     None where there is nothing to renew. ``failback_seconds``: quiet period before the first member
     is active again, None for never; more than ``flap_switches`` unplanned switches in
-    ``flap_seconds`` count as flapping. ``late_seconds``: see ``late_seconds``.
+    ``flap_seconds`` count as flapping. ``late_seconds``: what the function of that name returns.
     """
 
     service: str

@@ -46,9 +46,13 @@ _POD_FIELD: Final = re.compile(
 def if_new(
     situation: Situation, accepted: Mapping[str, Any], problems: Iterable[str]
 ) -> Iterable[str]:
-    """Return the problems of a spec (with what it takes over), none if it is in force already."""
+    """Return the problems of a spec, none if it is in force already.
+
+    What it takes over from its DpeCluster may be new: that is nobody's edit of this spec.
+    """
     memory = situation.memory
-    return () if memory is not None and memory.accepted == accepted else problems
+    in_force = memory is not None and memory.accepted.get("spec") == accepted["spec"]
+    return () if in_force else problems
 
 
 def site_pod_problems(spec: DpeClusterSpec) -> Iterator[str]:

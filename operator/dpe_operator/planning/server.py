@@ -128,18 +128,18 @@ def _plan(
 
 def _requeue(situation: Situation, draft: ServerDraft, found: Sorted) -> float | None:
     """Return after how many seconds to look again though no event may come; None: not needed."""
-    stopped = draft.rollout.stopped and not draft.order.request and not draft.balancer_held
-    if draft.rollout.message or draft.order.request or draft.balancer_held:
-        return STOPPED_SECONDS if stopped else ROLLOUT_SECONDS
+    stopped = draft.rollout.stopped
+    if (draft.rollout.message and not stopped) or draft.order.request or draft.balancer_held:
+        return ROLLOUT_SECONDS
     if found.leftovers or not draft.complete:
         return RETRY_SECONDS
-    if not has_balancer(draft.spec):
-        return None
-    moments = (
-        calm_in(draft, situation.now),
-        _listen_again(situation, draft),
-        hopeless_in(situation, draft),
-    )
+    moments = [STOPPED_SECONDS if stopped else None]
+    if has_balancer(draft.spec):
+        moments += [
+            calm_in(draft, situation.now),
+            _listen_again(situation, draft),
+            hopeless_in(situation, draft),
+        ]
     return min((moment for moment in moments if moment is not None), default=None)
 
 

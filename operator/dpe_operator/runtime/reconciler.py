@@ -166,7 +166,7 @@ class Reconciler:
             return None
         except ApiError as error:
             logger.warning("not applied: %s", error)
-            gone, errors = await self._delete(plan.deletions, only_urgent=True)
+            gone, errors = await self._delete_urgent(plan.deletions)
             await self._report_failure(situation, plan, [error, *errors], gone)
             raise
         seen = [*_repairs(resource, results), *_refusals(results), *gone]
@@ -193,6 +193,16 @@ class Reconciler:
             if result.action != "skip":
                 logger.info("%s %s%s", result.action, result.ref, _why(result))
         return results
+
+    async def _delete_urgent(
+        self, deletions: Sequence[Deletion]
+    ) -> tuple[list[Notice], list[ApiError]]:
+        """Delete what is urgent after a failure, which is to be told whatever happens here."""
+        try:
+            return await self._delete(deletions, only_urgent=True)
+        except KubeError as error:  # no answer, or the namespace goes: the next try will tell
+            logger.warning("not deleted: %s", error)
+            return [], []
 
     async def _delete(
         self, deletions: Sequence[Deletion], *, only_urgent: bool

@@ -109,6 +109,10 @@ def test_a_member_by_address_that_was_accepted_before_stays_in_force() -> None:
     known = {**before.accepted, "spec": world.get(SERVER, "radio")["spec"]}
     world.memories[ref] = Memory(known, before.inputs, before.units)
     assert accepted(world, SERVER, "radio")[0] == "True"
+    # what its DpeCluster hands to it is another now, which is no edit of this spec
+    known["shared"] = {**before.accepted["shared"], "hosts": ["other"]}
+    world.memories[ref] = Memory(known, before.inputs, before.units)
+    assert accepted(world, SERVER, "radio")[0] == "True"
 
 
 def probed(probe: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from tests.support.fake_client import FakeClient
 from tests.support.par_world import par_store
 from tests.support.planning_world import cluster, farm, server
 
-from dpe_operator.kube.errors import ApiError, Forbidden, Invalid, NamespaceGoing
+from dpe_operator.kube.errors import ApiError, Conflict, Forbidden, Invalid, NamespaceGoing
 from dpe_operator.kube.events import EventRecorder
 from dpe_operator.planning.objects import Ref, condition
 from dpe_operator.planning.plan import Environment, Plan, Situation
@@ -215,6 +215,11 @@ async def test_foreign_endpoints_go_though_the_server_fails_at_a_member() -> Non
     put_beside_the_service(client)
     edit_pair(client)
     client.fail["apply", "Deployment"] = ApiError(500, "InternalError", "failed calling webhook")
+    client.fail["delete", "EndpointSlice"] = Conflict(409, "Conflict", "made anew")
+    with pytest.raises(ApiError, match="webhook"):
+        await subject.reconcile(PAIR)
+    assert FOREIGN in client.objects and events(client) >= {"ApplyFailed"}, "told all the same"
+    client.fail.pop(("delete", "EndpointSlice"))
     with pytest.raises(ApiError, match="webhook"):
         await subject.reconcile(PAIR)
     assert FOREIGN not in client.objects
