@@ -5,8 +5,8 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -137,6 +137,16 @@ def test_a_wrong_body_is_no_success_and_the_name_of_the_server_can_be_told(tmp_p
     assert member.hosts == {"radio-balancer"}
 
 
+@asynccontextmanager
+async def connected_to(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[Connection]:
+    """A server that does what `serve` says, and a connection to it."""
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield Connection(Target("127.0.0.1", port, "", None), connect_timeout=5)
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -158,10 +168,7 @@ async def test_an_answer_that_is_no_http_is_a_failed_attempt(said: bytes) -> Non
         over.set()
 
     over = asyncio.Event()
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        connection = Connection(Target("127.0.0.1", port, "", None), connect_timeout=5)
+    async with connected_to(serve) as connection:
         with pytest.raises(AttemptFailed) as failure:
             await connection.request(Call(), within=5)
         await over.wait()
@@ -229,10 +236,7 @@ async def test_an_answer_that_never_has_a_body_is_whole_without_one(
         over.set()
 
     over = asyncio.Event()
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        connection = Connection(Target("127.0.0.1", port, "", None), connect_timeout=5)
+    async with connected_to(serve) as connection:
         answers = [await connection.request(Call(), within=2) for _ in range(2)]
         connection.close()
         await over.wait()

@@ -36,6 +36,16 @@ def accepted(world: World, kind: str, name: str) -> tuple[str, str]:
     return found["status"], found["message"]
 
 
+def put_in_force(world: Any, kind: str, name: str, **shared: Any) -> None:
+    """Remember the present spec as one that an older release has accepted; `shared`: what it took
+    over from its DpeCluster, where that was something else."""
+    ref = Ref(kind, NAMESPACE, name)
+    before = world.memories[ref]
+    spec = world.get(kind, name)["spec"]
+    known = {"spec": spec, "shared": {**before.accepted["shared"], **shared}}
+    world.memories[ref] = Memory(known, before.inputs, before.units)
+
+
 def test_workflow_components_and_the_copy_are_asked_too() -> None:
     world: Any = WorkflowWorld(standby(WORKER, nodeSelector={"a b": "x"}))
     assert "spec.nodeSelector has the key 'a b'" in accepted(world, WORKER, "news")[1]
@@ -52,10 +62,7 @@ def test_what_was_accepted_before_stays_in_force() -> None:
     world = World(server())
     world.settle(SERVER, "radio")
     world.edit(SERVER, "radio", resources=TOO_MUCH)
-    ref = Ref(SERVER, NAMESPACE, "radio")
-    before = world.memories[ref]
-    known = {**before.accepted, "spec": world.get(SERVER, "radio")["spec"]}
-    world.memories[ref] = Memory(known, before.inputs, before.units)
+    put_in_force(world, SERVER, "radio")
     assert accepted(world, SERVER, "radio")[0] == "True"
     world.edit(SERVER, "radio", podLabels={"a": "b"})
     status, message = accepted(world, SERVER, "radio")
@@ -104,14 +111,10 @@ def test_a_member_by_address_that_was_accepted_before_stays_in_force() -> None:
     world = World(server())
     world.settle(SERVER, "radio")
     world.edit(SERVER, "radio", members=ADDRESS)
-    ref = Ref(SERVER, NAMESPACE, "radio")
-    before = world.memories[ref]
-    known = {**before.accepted, "spec": world.get(SERVER, "radio")["spec"]}
-    world.memories[ref] = Memory(known, before.inputs, before.units)
+    put_in_force(world, SERVER, "radio")
     assert accepted(world, SERVER, "radio")[0] == "True"
     # what its DpeCluster hands to it is another now, which is no edit of this spec
-    known["shared"] = {**before.accepted["shared"], "hosts": ["other"]}
-    world.memories[ref] = Memory(known, before.inputs, before.units)
+    put_in_force(world, SERVER, "radio", hosts=["other"])
     assert accepted(world, SERVER, "radio")[0] == "True"
 
 
@@ -159,10 +162,7 @@ def test_a_startup_probe_that_was_accepted_before_stays_in_force() -> None:
     world = WorkflowWorld(standby(WORKER))
     world.work()
     world.change(podTemplate=probed(SLOW_START))
-    ref = Ref(WORKER, NAMESPACE, NEWS)
-    before = world.memories[ref]
-    known = {**before.accepted, "spec": world.get(WORKER, NEWS)["spec"]}
-    world.memories[ref] = Memory(known, before.inputs, before.units)
+    put_in_force(world, WORKER, NEWS)
     assert accepted(world, WORKER, NEWS)[0] == "True"
     world.change(podLabels={"a": "b"})
     status, message = accepted(world, WORKER, NEWS)
@@ -230,10 +230,7 @@ def test_an_administrator_that_was_accepted_before_stays_in_force() -> None:
     world = World(server(os="windows"))
     world.settle(SERVER, "radio")
     world.edit(SERVER, "radio", podTemplate=of_pod(run_as(ADMIN)))
-    ref = Ref(SERVER, NAMESPACE, "radio")
-    before = world.memories[ref]
-    known = {**before.accepted, "spec": world.get(SERVER, "radio")["spec"]}
-    world.memories[ref] = Memory(known, before.inputs, before.units)
+    put_in_force(world, SERVER, "radio")
     assert accepted(world, SERVER, "radio")[0] == "True"
 
 
